@@ -1,0 +1,66 @@
+"""`python -m localwarehouse`: reads the arguments, builds the server, says where it listens."""
+
+import argparse
+import datetime
+import signal
+import sys
+import threading
+from pathlib import Path
+
+import duckdb
+
+from localwarehouse.deadlines import Deadlines
+from localwarehouse.engine import Engine
+from localwarehouse.faults import Faults
+from localwarehouse.identity import Identity
+from localwarehouse.operations import Executor
+from localwarehouse.server import SQL_PATH, Parts, Server
+from localwarehouse.statement_log import StatementLog
+from localwarehouse.thrift_service import ThriftService
+
+# How long a stop waits for statements that are past cancelling.
+_STOP_S = 10.0
+
+
+def _arguments() -> argparse.Namespace:
+    parser = argparse.ArgumentParser(prog="localwarehouse", description=__doc__)
+    parser.add_argument("--data", type=Path, required=True, help="directory that keeps the tables")
+    parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
+    parser.add_argument("--token", default="local", help="the bearer token clients must send")
+    parser.add_argument("--client-id", default="local", help="OAuth client id")
+    parser.add_argument("--client-secret", default="local", help="OAuth client secret")
+    parser.add_argument("--commit-ms", type=int, default=0, help="what every commit takes longer")
+    parser.add_argument("--faults", action="store_true", help="serve the control paths that script faults")
+    return parser.parse_args()
+
+
+def _now() -> datetime.datetime:
+    return datetime.datetime.now(datetime.UTC)
+
+
+def main() -> int:
+    arguments = _arguments()
+    stopping = threading.Event()
+    for number in (signal.SIGTERM, signal.SIGINT):
+        signal.signal(number, lambda *_: stopping.set())
+    try:
+        engine = Engine(arguments.data, arguments.commit_ms / 1000, _now)
+    except duckdb.IOException as exc:
+        print(f"cannot open {arguments.data}: {exc}", file=sys.stderr)
+        return 1
+    log, faults = StatementLog(), Faults()
+    service = ThriftService(Executor(engine, log, Deadlines(), _now), faults)
+    identity = Identity(arguments.token, arguments.client_id, arguments.client_secret)
+    server = Server(arguments.port, Parts(service, identity, faults, log, arguments.faults))
+    threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
+    print(f"listening on {server.url}{SQL_PATH}", flush=True)
+    stopping.wait()
+    server.shutdown()
+    server.server_close()
+    service.stop(_STOP_S)
+    engine.close()
+    return 0
+
+
+if __name__ == "__main__":
+    sys.exit(main())

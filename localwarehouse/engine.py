@@ -1,0 +1,249 @@
+"""DuckDB: one file that holds the rows and the names, locked down, and the running of plans on it."""
+
+import datetime
+import threading
+from collections import OrderedDict
+from collections.abc import Callable, Iterator, Mapping
+from contextlib import ExitStack, contextmanager
+from dataclasses import dataclass
+from pathlib import Path
+from typing import Any
+
+import duckdb
+import pyarrow as pa
+
+from localwarehouse import errors, store
+from localwarehouse.arrow_results import arrow_table
+from localwarehouse.errors import WarehouseError
+from localwarehouse.locks import Locks
+from localwarehouse.plans import Answer, Change, Definition, EngineSql, Output, Plan, Query
+from localwarehouse.translate.context import Setting
+from localwarehouse.translate.statements import translate
+from localwarehouse.types import BIGINT, DataType
+
+_CACHED_PLANS = 500
+_CACHED_TEXT_BYTES = 100_000
+
+
+@dataclass(frozen=True)
+class Parameter:
+    """A bound value as it arrives: text with the name of its type. None is NULL."""
+
+    type: DataType
+    text: str | None
+
+
+@dataclass(frozen=True)
+class Finished:
+    """What a statement gave: rows in Arrow, and for a write how many rows it changed."""
+
+    table: pa.Table
+    outputs: tuple[Output, ...]
+    modified_rows: int | None
+
+
+class Running:
+    """One statement under way, as its canceller sees it. The commit and the cancel exclude each other."""
+
+    def __init__(self) -> None:
+        self._guard = threading.Lock()
+        self._cursor: duckdb.DuckDBPyConnection | None = None
+        self._reason: WarehouseError | None = None
+        self._committing = False
+        self.stopped = threading.Event()
+
+    def cancel(self, reason: WarehouseError) -> bool:
+        """False when the statement is past stopping."""
+        with self._guard:
+            if self._committing or self._reason is not None:
+                return False
+            self._reason = reason
+            self.stopped.set()
+            if self._cursor is not None:
+                self._cursor.interrupt()
+            return True
+
+    def check(self) -> None:
+        if self._reason is not None:
+            raise self._reason
+
+    def enter_commit(self) -> None:
+        with self._guard:
+            self.check()
+            self._committing = True
+
+    @contextmanager
+    def on(self, cursor: duckdb.DuckDBPyConnection) -> Iterator[None]:
+        with self._guard:
+            self.check()
+            self._cursor = cursor
+        try:
+            yield
+        except duckdb.Error as exc:
+            self.check()
+            raise errors.from_engine(exc) from exc
+        finally:
+            with self._guard:
+                self._cursor = None
+
+
+class Engine:
+    """Runs statements. Readers see whole commits only and wait for nobody."""
+
+    def __init__(self, directory: Path, commit_s: float, clock: Callable[[], datetime.datetime]) -> None:
+        directory.mkdir(parents=True, exist_ok=True)
+        self._commit_s = commit_s
+        self._clock = clock
+        self._database = duckdb.connect(
+            str(directory / "warehouse.duckdb"),
+            config={
+                "enable_external_access": "false",
+                "autoinstall_known_extensions": "false",
+                "autoload_known_extensions": "false",
+                "python_enable_replacements": "false",
+            },
+        )
+        self._database.execute("SET GLOBAL TimeZone = 'UTC'")
+        self._database.execute("SET GLOBAL lock_configuration = true")
+        store.prepare(self._database)
+        self._catalogs = store.load(self._database)
+        self._locks = Locks()
+        self._plans: OrderedDict[Any, Plan] = OrderedDict()
+        self._plans_guard = threading.Lock()
+
+    def close(self) -> None:
+        """Writes everything into the one file; without it the next start replays the log."""
+        self._database.execute("CHECKPOINT")
+        self._database.close()
+
+    def plan(self, text: str, parameters: Mapping[str, DataType], catalog: str, schema: str) -> Plan:
+        """The statement's plan against the names of this moment."""
+        catalogs = self._catalogs
+        key = (catalogs.version, catalog, schema, text, tuple(sorted(parameters.items(), key=lambda item: item[0])))
+        with self._plans_guard:
+            known = self._plans.get(key)
+            if known is not None:
+                self._plans.move_to_end(key)
+                return known
+        plan = translate(Setting(catalogs, parameters, catalog, schema), text)
+        if len(text) <= _CACHED_TEXT_BYTES:
+            with self._plans_guard:
+                self._plans[key] = plan
+                while len(self._plans) > _CACHED_PLANS:
+                    self._plans.popitem(last=False)
+        return plan
+
+    def run(self, plan_now: Callable[[], Plan], parameters: Mapping[str, Parameter], running: Running) -> Finished:
+        """Run a statement. It is planned again when names change between its planning and its turn."""
+        now = self._clock()
+        while True:
+            catalogs = self._catalogs
+            plan = plan_now()
+            values = _Values(parameters, now)
+            match plan:
+                case Answer():
+                    return _answered(plan)
+                case Definition():
+                    self._define(plan, values, running)
+                    return Finished(pa.table({}), (), None)
+                case Query():
+                    try:
+                        return self._query(plan, values, running)
+                    except WarehouseError:
+                        if catalogs.version == self._catalogs.version:
+                            raise
+                case Change():
+                    with self._locks.held([plan.table.name.dotted], running.stopped):
+                        running.check()
+                        if self._is_current(plan):
+                            return self._change(plan, values, running)
+
+    def _is_current(self, plan: Change) -> bool:
+        try:
+            return self._catalogs.table(plan.table.name) is plan.table
+        except WarehouseError:
+            return False
+
+    def _query(self, plan: Query, values: "_Values", running: Running) -> Finished:
+        cursor = self._database.cursor()
+        try:
+            with running.on(cursor):
+                for guard in plan.guards:
+                    cursor.execute(guard.text, values.of(guard)).fetchall()
+                found = cursor.sql(plan.sql.text, params=values.of(plan.sql)).to_arrow_table()
+            running.check()
+            return Finished(arrow_table(found, plan.outputs), plan.outputs, None)
+        finally:
+            cursor.close()
+
+    def _change(self, plan: Change, values: "_Values", running: Running) -> Finished:
+        with self._transaction(running) as cursor, running.on(cursor):
+            for guard in plan.guards:
+                cursor.execute(guard.text, values.of(guard)).fetchall()
+            counted = cursor.execute(plan.sql.text, values.of(plan.sql)).fetchone()
+        changed = int(counted[0]) if counted is not None else 0
+        outputs = tuple(Output(name, BIGINT) for name in plan.counts)
+        row = pa.table([pa.array([changed], pa.int64()) for _ in outputs], names=list(plan.counts))
+        return Finished(row, outputs, changed)
+
+    def _define(self, plan: Definition, values: "_Values", running: Running) -> None:
+        with ExitStack() as held:
+            # One definition at a time, and none beside a write to a table it touches.
+            held.enter_context(self._locks.held([""], running.stopped))
+            touched = store.touched(self._catalogs, plan.action)
+            held.enter_context(self._locks.held([name.dotted for name in touched], running.stopped))
+            running.check()
+            change = store.decide(self._catalogs, plan.action, self._clock())
+            if change is None:
+                return
+            if change.must_be_zero is not None:
+                with running.on(cursor := self._database.cursor()):
+                    broken = cursor.execute(change.must_be_zero.text, values.of(change.must_be_zero)).fetchone()
+                if broken is not None and broken[0]:
+                    assert change.otherwise is not None
+                    raise change.otherwise
+            with self._transaction(running) as cursor, running.on(cursor):
+                store.write(cursor, change)
+            self._catalogs = change.after
+
+    @contextmanager
+    def _transaction(self, running: Running) -> Iterator[duckdb.DuckDBPyConnection]:
+        """Commits on a clean exit, unless the statement was cancelled up to that very moment."""
+        cursor = self._database.cursor()
+        try:
+            cursor.execute("BEGIN")
+            try:
+                yield cursor
+                if self._commit_s:
+                    running.stopped.wait(self._commit_s)
+                running.enter_commit()
+            except BaseException:
+                cursor.execute("ROLLBACK")
+                raise
+            try:
+                cursor.execute("COMMIT")
+            except duckdb.Error as exc:
+                raise errors.from_engine(exc) from exc
+        finally:
+            cursor.close()
+
+
+@dataclass(frozen=True)
+class _Values:
+    parameters: Mapping[str, Parameter]
+    now: datetime.datetime
+
+    def of(self, sql: EngineSql) -> dict[str, Any]:
+        """What the SQL's placeholders stand for."""
+        values: dict[str, Any] = {
+            placeholder: self.parameters[parameter].text for placeholder, parameter in sql.values.items()
+        }
+        if sql.uses_now:
+            values["now"] = self.now.astimezone(datetime.UTC).replace(tzinfo=None)
+        return values
+
+
+def _answered(plan: Answer) -> Finished:
+    columns = list(zip(*plan.rows, strict=True)) or [()] * len(plan.outputs)
+    table = pa.table([pa.array(list(column)) for column in columns], names=[output.name for output in plan.outputs])
+    return Finished(arrow_table(table, plan.outputs), plan.outputs, None)

@@ -1,0 +1,130 @@
+"""One statement from its arrival to its result: queued, running, finished, failed or cancelled."""
+
+import datetime
+import logging
+import threading
+import uuid
+from collections.abc import Callable, Mapping
+from dataclasses import dataclass, field
+from typing import Literal
+
+from localwarehouse import errors
+from localwarehouse.arrow_results import Pages
+from localwarehouse.deadlines import Deadlines
+from localwarehouse.engine import Engine, Finished, Parameter, Running
+from localwarehouse.errors import WarehouseError
+from localwarehouse.plans import Change, Plan
+from localwarehouse.statement_log import StatementLog
+from localwarehouse.translate.statements import kind_of
+
+_log = logging.getLogger(__name__)
+
+State = Literal["PENDING", "RUNNING", "FINISHED", "ERROR", "CANCELED"]
+
+
+@dataclass(frozen=True)
+class Request:
+    """What a client asked to run. `queue` waits where the warehouse's queue would, before execution."""
+
+    text: str
+    parameters: Mapping[str, Parameter]
+    catalog: str
+    schema: str
+    timeout_s: int
+    lz4: bool
+    queue: Callable[["Operation"], None] | None = None
+
+
+@dataclass
+class Operation:
+    request: Request
+    id: uuid.UUID = field(default_factory=uuid.uuid4)
+    secret: bytes = field(default_factory=lambda: uuid.uuid4().bytes)
+    state: State = "PENDING"
+    error: WarehouseError | None = None
+    finished: Finished | None = None
+    pages: Pages | None = None
+    running: Running = field(default_factory=Running)
+    done: threading.Event = field(default_factory=threading.Event)
+
+    def cancel(self) -> None:
+        self.running.cancel(errors.cancelled())
+
+
+@dataclass(frozen=True)
+class Executor:
+    """Runs operations, each on a thread of its own: a client that goes away does not stop its statement."""
+
+    engine: Engine
+    log: StatementLog
+    deadlines: Deadlines
+    clock: Callable[[], datetime.datetime]
+
+    def start(self, request: Request) -> Operation:
+        operation = Operation(request)
+        threading.Thread(target=self._execute, args=(operation,), daemon=True).start()
+        return operation
+
+    def _execute(self, operation: Operation) -> None:
+        request, running = operation.request, operation.running
+        plan: Plan | None = None
+        started = self.clock()
+        cancel_at_deadline = None
+        ran = False
+
+        def plan_now() -> Plan:
+            nonlocal plan
+            types = {name: parameter.type for name, parameter in request.parameters.items()}
+            plan = self.engine.plan(request.text, types, request.catalog, request.schema)
+            return plan
+
+        try:
+            if request.queue is not None:
+                request.queue(operation)
+            running.check()
+            started = self.clock()
+            operation.state = "RUNNING"
+            if request.timeout_s:
+                cancel_at_deadline = self.deadlines.after(
+                    request.timeout_s, lambda: running.cancel(errors.statement_timeout(request.timeout_s))
+                )
+            kind = plan_now().kind
+            ran = True
+            self.log.count(kind)
+            operation.finished = self.engine.run(plan_now, request.parameters, running)
+            operation.pages = Pages(operation.finished.table, request.lz4)
+        except WarehouseError as exc:
+            operation.error = exc
+        except Exception as exc:
+            _log.exception("a statement failed inside the local warehouse")
+            operation.error = WarehouseError("INTERNAL_ERROR", f"{type(exc).__name__}: {exc}", "XX000")
+        finally:
+            if cancel_at_deadline is not None:
+                self.deadlines.drop(cancel_at_deadline)
+            self._settle(operation, plan, started, ran)
+
+    def _settle(self, operation: Operation, plan: Plan | None, started: datetime.datetime, ran: bool) -> None:
+        error = operation.error
+        kind = plan.kind if plan is not None else kind_of(operation.request.text)
+        if not ran:
+            self.log.count(kind)
+        name = plan.table.name if isinstance(plan, Change) else (plan.table if plan is not None else None)
+        finished = operation.finished
+        rows = None
+        if finished is not None:
+            rows = finished.modified_rows if finished.modified_rows is not None else finished.table.num_rows
+        self.log.add(
+            statement_id=str(operation.id),
+            kind=kind,
+            table=name.dotted if name is not None else None,
+            text=operation.request.text,
+            rows=rows,
+            started=started,
+            ended=self.clock(),
+            error=str(error) if error is not None else None,
+        )
+        if error is None:
+            operation.state = "FINISHED"
+        else:
+            operation.state = "CANCELED" if error.sqlstate == "HY008" else "ERROR"
+        operation.done.set()

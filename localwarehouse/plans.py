@@ -1,0 +1,125 @@
+"""What a statement becomes before it runs: SQL for the engine, a definition of objects, or a ready answer."""
+
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from localwarehouse.catalog import Check, Column, Table, TableName
+from localwarehouse.types import DataType
+
+
+@dataclass(frozen=True)
+class EngineSql:
+    """DuckDB SQL. `values` maps its placeholders to the statement's parameters; `uses_now` adds `$now`."""
+
+    text: str
+    values: Mapping[str, str]
+    uses_now: bool
+
+
+@dataclass(frozen=True)
+class Output:
+    name: str
+    type: DataType
+
+
+@dataclass(frozen=True)
+class Query:
+    kind: str
+    table: TableName | None
+    sql: EngineSql
+    outputs: tuple[Output, ...]
+    guards: tuple[EngineSql, ...] = ()
+
+
+@dataclass(frozen=True)
+class Change:
+    """A write to one table. `guards` are conditions that hold of no row in particular: they run first, so
+    that they fail the statement even when its source is empty, as Spark's do."""
+
+    kind: str
+    table: Table
+    sql: EngineSql
+    counts: tuple[str, ...]
+    guards: tuple[EngineSql, ...] = ()
+
+
+@dataclass(frozen=True)
+class Answer:
+    """Rows the catalog alone can give."""
+
+    kind: str
+    table: TableName | None
+    outputs: tuple[Output, ...]
+    rows: tuple[tuple[Any, ...], ...]
+
+
+@dataclass(frozen=True)
+class CreateCatalog:
+    catalog: str
+    if_not_exists: bool
+
+
+@dataclass(frozen=True)
+class CreateSchema:
+    catalog: str
+    schema: str
+    if_not_exists: bool
+
+
+@dataclass(frozen=True)
+class CreateTable:
+    name: TableName
+    columns: tuple[Column, ...]
+    properties: tuple[tuple[str, str], ...]
+    comment: str | None
+    if_not_exists: bool
+
+
+@dataclass(frozen=True)
+class DropCatalog:
+    catalog: str
+    if_exists: bool
+    cascade: bool
+
+
+@dataclass(frozen=True)
+class DropSchema:
+    catalog: str
+    schema: str
+    if_exists: bool
+    cascade: bool
+
+
+@dataclass(frozen=True)
+class DropTable:
+    name: TableName
+    if_exists: bool
+
+
+@dataclass(frozen=True)
+class AddColumns:
+    name: TableName
+    columns: tuple[Column, ...]
+
+
+@dataclass(frozen=True)
+class AddCheck:
+    """`violations` counts the rows that are there and break it."""
+
+    name: TableName
+    check: Check
+    violations: EngineSql
+
+
+Action = CreateCatalog | CreateSchema | CreateTable | DropCatalog | DropSchema | DropTable | AddColumns | AddCheck
+
+
+@dataclass(frozen=True)
+class Definition:
+    kind: str
+    table: TableName | None
+    action: Action
+
+
+Plan = Query | Change | Answer | Definition

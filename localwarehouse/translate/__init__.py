@@ -1,0 +1,1 @@
+"""From Databricks SQL to DuckDB: one module per kind of statement, expressions and casts shared."""

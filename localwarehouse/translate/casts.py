@@ -1,0 +1,306 @@
+"""Casts as Spark's ANSI mode has them: a value that does not fit is an error, never NULL, never another value.
+
+DuckDB's own casts differ silently: they take `'1.5'` for a BIGINT and `'0x1F'` for a number, keep no zone of a
+TIMESTAMP, and round a DOUBLE where Spark cuts it. So each cast from STRING checks the text first.
+"""
+
+from localwarehouse import errors
+from localwarehouse.errors import Unsupported
+from localwarehouse.translate.values import Value, failure, string
+from localwarehouse.types import (
+    BIGINT,
+    BINARY,
+    BOOLEAN,
+    DATE,
+    DOUBLE,
+    FLOAT,
+    FRACTIONS,
+    INTEGRALS,
+    STRING,
+    TIMESTAMP,
+    TIMESTAMP_NTZ,
+    VOID,
+    Array,
+    DataType,
+    Decimal,
+    Field,
+    Map,
+    Simple,
+    Struct,
+    Text,
+    as_expression,
+    duckdb_name,
+    identifier,
+    sql_name,
+)
+
+# Blanks around a value are trimmed by DuckDB's casts as well as by Spark's.
+_INTEGER = r"\s*[+-]?[0-9]{1,38}\s*"
+_PLAIN_DECIMAL = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)"
+# DuckDB reads a longer one wrong when it has an exponent.
+_EXPONENT_DECIMAL = r"[+-]?([0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})[eE][+-]?[0-9]{1,2}"
+_DECIMAL = rf"\s*({_PLAIN_DECIMAL}|{_EXPONENT_DECIMAL})\s*"
+_FRACTION = r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[dDfF]?\s*"
+# The spellings that come: the rest of what Spark reads goes a slower way.
+_COMMON_INSTANT = r"[12]\d\d\d-\d\d-\d\d[ T]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d*)?"
+_COMMON_OFFSET = r"(Z|[+-]\d\d:\d\d)?"
+_DAY = r"([1-9]\d\d\d|0[1-9]\d\d|00[1-9]\d|000[1-9])-\d\d?-\d\d?"
+_CLOCK = r"([01]?\d|2[0-3]):[0-5]?\d(:[0-5]?\d(\.\d*)?)?"
+_ZONE = r"\s*(Z|UTC|GMT|[+-]\d\d?(:?\d\d)?|[A-Za-z_]+/[A-Za-z_/+0-9-]+)"
+_INSTANT = rf"\s*{_DAY}([ T]{_CLOCK}({_ZONE})?)?\s*"
+_FIRST_INSTANT = "TIMESTAMP '0001-01-01 00:00:00'"
+_LAST_INSTANT = "TIMESTAMP '9999-12-31 23:59:59.999999'"
+
+
+def cast(value: Value, target: DataType) -> Value:
+    """`CAST(value AS target)`."""
+    target = as_expression(target)
+    source = value.type
+    if source == target:
+        return value
+    if source == VOID:
+        return value.become(f"CAST(NULL AS {duckdb_name(target)})", target)
+    if source == STRING and not isinstance(target, Array | Map | Struct | Text):
+        return value.become(_from_string(value.sql, target), target)
+    if target == STRING:
+        return value.become(_to_string(value), target)
+    if isinstance(source, Simple | Decimal) and isinstance(target, Simple | Decimal):
+        sql = _between_scalars(value.sql, source, target)
+        if sql is not None:
+            return value.become(sql, target)
+    nested = _nested(value.sql, source, target)
+    if nested is None:
+        raise errors.WarehouseError(
+            "DATATYPE_MISMATCH.CAST_WITHOUT_SUGGESTION",
+            f'Cannot resolve a cast due to data type mismatch: cannot cast "{sql_name(source)}" to '
+            f'"{sql_name(target)}".',
+            "42K09",
+        )
+    return value.become(nested, target)
+
+
+def try_cast(value: Value, target: DataType) -> Value:
+    """`TRY_CAST`: NULL where `CAST` fails."""
+    done = cast(value, target)
+    return done if done.sql == value.sql else done.become(f"TRY({done.sql})", done.type)
+
+
+def _invalid(shown: str, target: DataType) -> str:
+    """Raises for a text that is not NULL: `error(NULL)` is NULL."""
+    return failure(
+        "CAST_INVALID_INPUT",
+        f'The value \'{{value}}\' of the type "STRING" cannot be cast to "{sql_name(target)}" because it is '
+        "malformed. Correct the value as per the syntax, or change its target type. Use `try_cast` to tolerate "
+        "malformed input and return NULL instead.",
+        "22018",
+        shown,
+    )
+
+
+def _from_string(text: str, target: DataType) -> str:
+    if target == BINARY:
+        return f"encode({text})"
+    name = duckdb_name(target)
+    invalid = _invalid(text, target)
+    if isinstance(target, Decimal):
+        # Too many digits before the point is another error than no number at all.
+        return (
+            f"CASE WHEN regexp_full_match({text}, '{_DECIMAL}') "
+            f"THEN coalesce(TRY_CAST({text} AS {name}), {_out_of_range(text, target)}) ELSE {invalid} END"
+        )
+    if target in INTEGRALS:
+        read = f"CASE WHEN regexp_full_match({text}, '{_INTEGER}') THEN TRY_CAST({text} AS {name}) END"
+    elif target in FRACTIONS:
+        read = (
+            f"CASE WHEN regexp_full_match({text}, '{_FRACTION}') THEN CAST(rtrim({text}, ' dDfF') AS {name}) "
+            f"WHEN regexp_full_match({text}, '(?i)\\s*([+-]?inf(inity)?|nan)\\s*') THEN CAST({text} AS {name}) END"
+        )
+    elif target == BOOLEAN:
+        read = (
+            f"CASE WHEN regexp_full_match({text}, '(?i)\\s*(t|true|y|yes|1)\\s*') THEN true "
+            f"WHEN regexp_full_match({text}, '(?i)\\s*(f|false|n|no|0)\\s*') THEN false END"
+        )
+    elif target == DATE:
+        # What follows a blank or a T after the day is ignored.
+        read = f"TRY_CAST(regexp_extract({text}, '(?s)^\\s*({_DAY})([ T].*|\\s*)$', 1) AS DATE)"
+    elif target == TIMESTAMP:
+        read = _instant(text)
+    elif target == TIMESTAMP_NTZ:
+        read = _local_time(text)
+    else:
+        raise Unsupported(f'a cast from STRING to "{sql_name(target)}"')
+    return f"coalesce({read}, {invalid})"
+
+
+def _instant(text: str) -> str:
+    """TIMESTAMP from text: by the offset in it, else by the session's zone, which is always UTC here."""
+    # The rarer spellings of a zone, made into those DuckDB reads.
+    spelled = text
+    for pattern, replacement in (
+        (r"\s*(UTC|GMT)\s*$", "Z"),
+        (r"(:[0-9.]+)\s+([Z+-].*)$", r"\1\2"),
+        (r"(:[0-9.]+[+-])([0-9])(:?[0-9]{2})?\s*$", r"\10\2\3"),
+    ):
+        spelled = f"regexp_replace({spelled}, '{pattern}', '{replacement}')"
+    # Years 1 to 9999 only: outside them no client of the connector can read the value back.
+    rare = f"CAST(TRY_CAST({spelled} AS TIMESTAMPTZ) AS TIMESTAMP)"
+    return (
+        f"CASE WHEN regexp_full_match({text}, '{_COMMON_INSTANT}{_COMMON_OFFSET}') "
+        f"THEN CAST(TRY_CAST({text} AS TIMESTAMPTZ) AS TIMESTAMP) "
+        f"WHEN regexp_full_match({text}, '{_INSTANT}') "
+        f"THEN CASE WHEN {rare} BETWEEN {_FIRST_INSTANT} AND {_LAST_INSTANT} THEN {rare} END END"
+    )
+
+
+def _local_time(text: str) -> str:
+    """TIMESTAMP_NTZ from text: a zone in it is read and dropped."""
+    local = f"regexp_replace({text}, '(:[0-9.]+){_ZONE}\\s*$', '\\1')"
+    return (
+        f"CASE WHEN regexp_full_match({text}, '{_COMMON_INSTANT}') THEN TRY_CAST({text} AS TIMESTAMP) "
+        f"WHEN regexp_full_match({text}, '{_INSTANT}') THEN TRY_CAST({local} AS TIMESTAMP) END"
+    )
+
+
+def _out_of_range(shown: str, target: Decimal) -> str:
+    return failure(
+        "NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION",
+        f"The {{value}} cannot be represented as Decimal({target.precision}, {target.scale}). If necessary set "
+        '"ansi_mode" to "false" to bypass this error, and return NULL instead.',
+        "22003",
+        shown,
+    )
+
+
+def _overflow(shown: str, source: DataType, target: DataType) -> str:
+    return failure(
+        "CAST_OVERFLOW",
+        f'The value {{value}} of the type "{sql_name(source)}" cannot be cast to "{sql_name(target)}" due to an '
+        "overflow. Use `try_cast` to tolerate overflow and return NULL instead.",
+        "22003",
+        shown,
+    )
+
+
+def _between_scalars(sql: str, source: Simple | Decimal, target: Simple | Decimal) -> str | None:
+    """None where Spark has no such cast either."""
+    name = duckdb_name(target)
+    shown = f"CAST({sql} AS VARCHAR)"
+    plain = f"CAST({sql} AS {name})"
+    numeric = source in INTEGRALS or source in FRACTIONS or isinstance(source, Decimal)
+    to_numeric = target in INTEGRALS or target in FRACTIONS or isinstance(target, Decimal)
+    if source == BOOLEAN and to_numeric:
+        return plain if not isinstance(target, Decimal) else f"CAST(CAST({sql} AS INTEGER) AS {name})"
+    if numeric and target == BOOLEAN:
+        return f"({sql} <> 0)"
+    if source == DATE and target in (TIMESTAMP, TIMESTAMP_NTZ):
+        return plain
+    if source in (TIMESTAMP, TIMESTAMP_NTZ) and target == DATE:
+        return plain
+    if {source, target} == {TIMESTAMP, TIMESTAMP_NTZ}:
+        return sql
+    if not numeric or not to_numeric:
+        return None
+    if isinstance(target, Decimal):
+        if source in FRACTIONS:
+            # Spark reads the shortest text of the number; so does DuckDB's VARCHAR of it.
+            sql = shown
+        return (
+            f"CASE WHEN {sql} IS NULL THEN NULL "
+            f"ELSE coalesce(TRY_CAST({sql} AS {name}), {_out_of_range(shown, target)}) END"
+        )
+    if target in FRACTIONS:
+        return plain
+    # To an integral type: fractions are cut off, what is too large fails.
+    whole = sql if source in INTEGRALS else f"trunc({sql})"
+    if source in INTEGRALS and INTEGRALS.index(source) <= INTEGRALS.index(target):  # type: ignore[arg-type]
+        return plain
+    return (
+        f"CASE WHEN {sql} IS NULL THEN NULL "
+        f"ELSE coalesce(TRY_CAST({whole} AS {name}), {_overflow(shown, source, target)}) END"
+    )
+
+
+def _to_string(value: Value) -> str:
+    source = value.type
+    if source == BINARY:
+        return f"decode({value.sql})"
+    if source in (FLOAT, DOUBLE) or isinstance(source, Array | Map | Struct):
+        # Spark writes 1.0E10 and {a, b}: an imitation that is nearly right would be compared as text.
+        raise Unsupported(f'a cast from "{sql_name(source)}" to STRING')
+    return f"CAST({value.sql} AS VARCHAR)"
+
+
+def _nested(sql: str, source: DataType, target: DataType) -> str | None:
+    match source, target:
+        case Array(element), Array() if element == VOID:
+            return f"CAST({sql} AS {duckdb_name(target)})"
+        case Array(element), Array(wanted):
+            inner = cast(Value("x", element), wanted)
+            return f"list_transform({sql}, lambda x: {inner.sql})"
+        case Map(key, item), Map(wanted_key, wanted_item):
+            inner_key = cast(Value("x.key", key), wanted_key)
+            inner_item = cast(Value("x.value", item), wanted_item)
+            pairs = (
+                f"list_transform(map_entries({sql}), lambda x: {{'key': {inner_key.sql}, 'value': {inner_item.sql}}})"
+            )
+            return f"map_from_entries({pairs})"
+        case Struct(fields), Struct(wanted) if len(fields) == len(wanted):
+            parts = [
+                f"{identifier(new.name)} := {_field(sql, old, new)}" for old, new in zip(fields, wanted, strict=True)
+            ]
+            return f"CASE WHEN {sql} IS NULL THEN NULL ELSE struct_pack({', '.join(parts)}) END"
+        case _:
+            return None
+
+
+def _field(sql: str, old: Field, new: Field) -> str:
+    return cast(Value(f"struct_extract({sql}, {string(old.name)})", old.type), new.type).sql
+
+
+def common_type(left: DataType, right: DataType) -> DataType | None:
+    """The type two operands are compared or merged in; None where Spark has none."""
+    if left == right:
+        return left
+    if left == VOID:
+        return right
+    if right == VOID:
+        return left
+    for one, other in ((left, right), (right, left)):
+        if one == STRING:
+            return _with_string(other)
+        if one in FRACTIONS and (other in FRACTIONS or other in INTEGRALS or isinstance(other, Decimal)):
+            return FLOAT if one == FLOAT and other in INTEGRALS else DOUBLE
+        if one in INTEGRALS and other in INTEGRALS:
+            return max(one, other, key=lambda integral: INTEGRALS.index(integral))  # type: ignore[arg-type]
+        if isinstance(one, Decimal) and other in INTEGRALS:
+            digits = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 20}[other.name]  # type: ignore[union-attr]
+            return _wider(one, Decimal(digits, 0))
+        if isinstance(one, Decimal) and isinstance(other, Decimal):
+            return _wider(one, other)
+        if one == DATE and other in (TIMESTAMP, TIMESTAMP_NTZ):
+            return other
+        if one == TIMESTAMP and other == TIMESTAMP_NTZ:
+            return TIMESTAMP
+    match left, right:
+        case Array(one_element), Array(other_element):
+            element = common_type(one_element, other_element)
+            return None if element is None else Array(element)
+        case Map(one_key, one_value), Map(other_key, other_value):
+            key, item = common_type(one_key, other_key), common_type(one_value, other_value)
+            return None if key is None or item is None else Map(key, item)
+    return None
+
+
+def _with_string(other: DataType) -> DataType | None:
+    """A STRING beside another type becomes that type, at its widest."""
+    if other in INTEGRALS:
+        return BIGINT
+    if other in FRACTIONS or isinstance(other, Decimal):
+        return DOUBLE
+    return other if isinstance(other, Simple) else None
+
+
+def _wider(left: Decimal, right: Decimal) -> Decimal:
+    scale = max(left.scale, right.scale)
+    whole = max(left.precision - left.scale, right.precision - right.scale)
+    return Decimal(min(38, whole + scale), min(scale, max(0, 38 - whole)))

@@ -1,0 +1,298 @@
+"""SELECT: sources, filters, grouping, order and pages, with the column names Spark would give."""
+
+from dataclasses import dataclass
+
+from sqlglot import exp
+
+from localwarehouse import errors
+from localwarehouse.catalog import TableName
+from localwarehouse.errors import Unsupported, WarehouseError
+from localwarehouse.plans import EngineSql, Output, Query
+from localwarehouse.translate import casts
+from localwarehouse.translate.context import Gathered, Relation, Scope, Setting, Visible, only, table_relation
+from localwarehouse.translate.expressions import Expressions, shown, unify
+from localwarehouse.translate.values import Value, failure
+from localwarehouse.types import INT, VOID, Array, as_expression
+
+_CLAUSES = ("expressions", "from_", "where", "group", "having", "order", "limit", "offset", "distinct")
+
+
+@dataclass(frozen=True)
+class Selected:
+    """A query whose columns DuckDB calls c0, c1, …: names may repeat in Spark."""
+
+    sql: str
+    outputs: tuple[Output, ...]
+
+
+def query(setting: Setting, node: exp.Expression) -> Query:
+    """A SELECT that is the whole statement."""
+    gathered = Gathered(setting)
+    selected = translate(gathered, node, None, without=row_independent(node))
+    return Query(
+        "SELECT", _first_table(setting, node), gathered.finish(selected.sql), selected.outputs, guards(setting, node)
+    )
+
+
+def _first_table(setting: Setting, node: exp.Expression) -> TableName | None:
+    table = node.find(exp.Table)
+    return None if table is None else setting.table_name(table)
+
+
+def row_independent(node: exp.Expression) -> tuple[exp.Expression, ...]:
+    """The WHERE's conditions that assert something of no row in particular, such as `now < :start_by`."""
+    where = node.args.get("where")
+    if where is None:
+        return ()
+    return tuple(
+        condition
+        for condition in _conjuncts(where.this)
+        if any(part.name.lower() in ("assert_true", "raise_error") for part in condition.find_all(exp.Anonymous))
+        and condition.find(exp.Column, exp.Identifier, exp.Select) is None
+    )
+
+
+def guards(setting: Setting, node: exp.Expression) -> tuple[EngineSql, ...]:
+    """Those conditions as statements of their own."""
+    made = []
+    for condition in row_independent(node):
+        gathered = Gathered(setting)
+        value = Expressions(gathered, Scope(), translate).boolean(condition)
+        made.append(gathered.finish(f"SELECT {value.sql}"))
+    return tuple(made)
+
+
+def _conjuncts(node: exp.Expression) -> list[exp.Expression]:
+    if isinstance(node, exp.And):
+        return [*_conjuncts(node.this), *_conjuncts(node.expression)]
+    return [node]
+
+
+def translate(
+    gathered: Gathered, node: exp.Expression, parent: Scope | None, without: tuple[exp.Expression, ...] = ()
+) -> Selected:
+    """`without` are conditions of the WHERE that are checked elsewhere."""
+    if isinstance(node, exp.Subquery):
+        only(node, "this")
+        return translate(gathered, node.this, parent)
+    if isinstance(node, exp.Values):
+        return _values(gathered, node, parent)
+    if not isinstance(node, exp.Select):
+        raise Unsupported(f"{type(node).__name__.upper()} as a query")
+    only(node, *_CLAUSES)
+    from_sql, relations = _source(gathered, node.args.get("from_"), parent)
+    scope = Scope(relations, parent)
+    expressions = Expressions(gathered, scope, translate)
+    outputs, columns = _projections(expressions, node)
+    aliases = _aliases(node, columns)
+
+    parts = ["SELECT"]
+    if node.args.get("distinct") is not None:
+        only(node.args["distinct"])
+        parts.append("DISTINCT")
+    parts.append(", ".join(f"{column.sql} AS c{position}" for position, column in enumerate(columns)))
+    parts.append(from_sql)
+    conditions = [
+        expressions.boolean(condition).sql
+        for condition in (_conjuncts(node.args["where"].this) if node.args.get("where") else [])
+        if condition not in without
+    ]
+    if conditions:
+        parts.append(f"WHERE {' AND '.join(conditions)}")
+    if node.args.get("group"):
+        parts.append(f"GROUP BY {_group(expressions, node.args['group'], columns, aliases)}")
+    if node.args.get("having"):
+        parts.append(f"HAVING {expressions.within(_with(aliases, scope)).boolean(node.args['having'].this).sql}")
+    if node.args.get("order"):
+        parts.append(f"ORDER BY {_order(expressions, node.args['order'], columns, aliases)}")
+    for clause in ("limit", "offset"):
+        if node.args.get(clause):
+            parts.append(f"{clause.upper()} {_count(expressions, node.args[clause], clause)}")
+    return Selected(" ".join(part for part in parts if part), outputs)
+
+
+def _values(gathered: Gathered, node: exp.Values, parent: Scope | None) -> Selected:
+    """`VALUES (…), (…)`: the columns are col1, col2, … in the widest type of each."""
+    only(node, "expressions", "alias")
+    expressions = Expressions(gathered, Scope((), parent), translate)
+    rows = [expressions.values(row.expressions if isinstance(row, exp.Tuple) else [row]) for row in node.expressions]
+    if len({len(row) for row in rows}) != 1:
+        raise WarehouseError("INVALID_INLINE_TABLE.NUM_COLUMNS_MISMATCH", "Rows of different lengths.", "42000")
+    columns = [unify([row[position] for row in rows], "VALUES") for position in range(len(rows[0]))]
+    listed = ", ".join(
+        "(" + ", ".join(values[position].sql for values, _ in columns) + ")" for position in range(len(rows))
+    )
+    names = ", ".join(f"c{position}" for position in range(len(columns)))
+    return Selected(
+        f"SELECT {names} FROM (VALUES {listed}) AS {gathered.relation()}({names})",
+        tuple(Output(f"col{position}", data_type) for position, (_, data_type) in enumerate(columns, 1)),
+    )
+
+
+def _source(gathered: Gathered, node: exp.Expression | None, parent: Scope | None) -> tuple[str, tuple[Relation, ...]]:
+    if node is None:
+        return "", ()
+    only(node, "this")
+    source = node.this
+    name = gathered.relation()
+    if isinstance(source, exp.Table):
+        table = gathered.setting.table(source)
+        return f"FROM {table.storage} AS {name}", (table_relation(table, name, source.alias),)
+    if isinstance(source, exp.Subquery | exp.Values):
+        only(source, "this", "alias", "expressions")
+        inner = source.this if isinstance(source, exp.Subquery) else source
+        selected = translate(gathered, inner, parent)
+        alias = source.args.get("alias")
+        renamed = [column.name for column in alias.args.get("columns") or []] if alias else []
+        if renamed and len(renamed) != len(selected.outputs):
+            raise WarehouseError("NUM_COLUMNS_MISMATCH", "The alias names another number of columns.", "42826")
+        columns = tuple(
+            Visible(renamed[position] if renamed else output.name, f"{name}.c{position}", output.type)
+            for position, output in enumerate(selected.outputs)
+        )
+        qualifiers = frozenset({source.alias.lower()}) if source.alias else frozenset[str]()
+        return f"FROM ({selected.sql}) AS {name}", (Relation(qualifiers, columns),)
+    raise Unsupported(f"{shown(source)} in FROM")
+
+
+def _projections(expressions: Expressions, node: exp.Select) -> tuple[tuple[Output, ...], list[Value]]:
+    outputs: list[Output] = []
+    columns: list[Value] = []
+    generators = 0
+    for projection in node.expressions:
+        inner = projection
+        if isinstance(projection, exp.Alias):
+            only(projection, "this", "alias")
+            inner = projection.this
+        if isinstance(inner, exp.Star) or (isinstance(inner, exp.Column) and isinstance(inner.this, exp.Star)):
+            for visible in _starred(expressions.scope, inner):
+                outputs.append(Output(visible.name, as_expression(visible.type)))
+                columns.append(Value(visible.sql, as_expression(visible.type), True))
+            continue
+        if isinstance(inner, exp.Explode):
+            generators += 1
+            value, name = _explode(expressions, inner), "col"
+        else:
+            value, name = expressions.value(inner), _name(inner)
+        if value.type == VOID and value.sql != "NULL":
+            value = value.become(f"CAST({value.sql} AS INTEGER)", VOID)
+        outputs.append(Output(projection.alias if inner is not projection else name, value.type))
+        columns.append(value)
+    if generators > 1:
+        raise WarehouseError(
+            "UNSUPPORTED_GENERATOR.MULTI_GENERATOR",
+            "The generator is not supported: only one generator allowed per SELECT clause.",
+            "42K0E",
+        )
+    if not columns:
+        raise errors.syntax_error("end of input")
+    return tuple(outputs), columns
+
+
+def _starred(scope: Scope, node: exp.Expression) -> list[Visible]:
+    star = node if isinstance(node, exp.Star) else node.this
+    only(star)
+    qualifier = ""
+    if isinstance(node, exp.Column):
+        qualifier = ".".join(part.name for part in node.parts[:-1]).lower()
+    found = [
+        column
+        for relation in scope.relations
+        if not qualifier or qualifier in relation.qualifiers
+        for column in relation.columns
+    ]
+    if not found:
+        raise WarehouseError("CANNOT_RESOLVE_STAR_EXPAND", f"Cannot resolve {shown(node)}.", "42704")
+    return found
+
+
+def _explode(expressions: Expressions, node: exp.Expression) -> Value:
+    only(node, "this")
+    value = expressions.value(node.this)
+    if not isinstance(value.type, Array):
+        raise Unsupported(f"{shown(node)}: only arrays are exploded")
+    return Value(f"unnest({value.sql})", value.type.element, True)
+
+
+def _name(node: exp.Expression) -> str:
+    if isinstance(node, exp.Column | exp.Dot):
+        return node.name
+    if isinstance(node, exp.Literal):
+        return str(node.name)
+    if isinstance(node, exp.Subquery):
+        return "scalarsubquery()"
+    return shown(node).replace("COUNT(*)", "count(1)")
+
+
+def _aliases(node: exp.Select, columns: list[Value]) -> dict[str, int]:
+    """Which output a lowercase name stands for, where the select list names one."""
+    if any(isinstance(part, exp.Star) or part.is_star for part in node.expressions):
+        return {}
+    return {
+        projection.alias_or_name.lower(): position
+        for position, projection in reversed(list(enumerate(node.expressions)))
+        if isinstance(projection, exp.Alias)
+    }
+
+
+def _with(aliases: dict[str, int], scope: Scope) -> Scope:
+    return scope
+
+
+def _group(expressions: Expressions, node: exp.Expression, columns: list[Value], aliases: dict[str, int]) -> str:
+    only(node, "expressions", "all")
+    if node.args.get("all"):
+        return "ALL"
+    return ", ".join(_position(expressions, part, columns, aliases, prefer_alias=False) for part in node.expressions)
+
+
+def _position(
+    expressions: Expressions,
+    node: exp.Expression,
+    columns: list[Value],
+    aliases: dict[str, int],
+    prefer_alias: bool,
+) -> str:
+    """A grouping or ordering term: an output's number, its alias, or an expression over the source."""
+    if isinstance(node, exp.Literal) and not node.is_string:
+        if not node.name.isdigit() or not 1 <= int(node.name) <= len(columns):
+            raise WarehouseError(
+                "ORDER_BY_POS_OUT_OF_RANGE", f"The position {node.name} is not in the select list.", "42805"
+            )
+        return node.name
+    alias = aliases.get(node.name.lower()) if isinstance(node, exp.Column) and not node.table else None
+    if alias is not None and prefer_alias:
+        return str(alias + 1)
+    try:
+        value = expressions.value(node)
+    except WarehouseError:
+        if alias is None:
+            raise
+        return str(alias + 1)
+    # A bare constant would be an output's number to DuckDB.
+    return value.sql if value.of_row else f"({value.sql})"
+
+
+def _order(expressions: Expressions, node: exp.Expression, columns: list[Value], aliases: dict[str, int]) -> str:
+    only(node, "expressions")
+    terms = []
+    for term in node.expressions:
+        if not isinstance(term, exp.Ordered):
+            raise Unsupported(f"{shown(term)} in ORDER BY")
+        only(term, "this", "desc", "nulls_first")
+        place = _position(expressions, term.this, columns, aliases, prefer_alias=True)
+        direction = "DESC" if term.args.get("desc") else "ASC"
+        nulls = "FIRST" if term.args.get("nulls_first") else "LAST"
+        terms.append(f"{place} {direction} NULLS {nulls}")
+    return ", ".join(terms)
+
+
+def _count(expressions: Expressions, node: exp.Expression, clause: str) -> str:
+    only(node, "expression")
+    value = casts.cast(expressions.within(Scope()).value(node.expression), INT)
+    wrong = failure(
+        "INVALID_LIMIT_LIKE_EXPRESSION.IS_NEGATIVE",
+        f"The limit like expression is invalid: the {clause} must be equal to or greater than 0.",
+        "42K0E",
+    )
+    return f"(CASE WHEN {value.sql} >= 0 THEN {value.sql} ELSE {wrong} END)"

@@ -1,0 +1,224 @@
+"""INSERT, UPDATE and DELETE: values brought into a table's types, its constraints kept, rows counted.
+
+MERGE belongs here as a fourth kind: `stored` and `broken_checks` are what it needs of this module.
+"""
+
+from sqlglot import exp, parse_one
+
+from localwarehouse import errors
+from localwarehouse.catalog import Column, Table
+from localwarehouse.errors import Unsupported, WarehouseError
+from localwarehouse.plans import Change
+from localwarehouse.translate import casts, select
+from localwarehouse.translate.context import (
+    Gathered,
+    Relation,
+    Scope,
+    Setting,
+    Visible,
+    column_parts,
+    only,
+    table_relation,
+)
+from localwarehouse.translate.expressions import Expressions, shown
+from localwarehouse.translate.values import Value, failure, string
+from localwarehouse.types import (
+    VOID,
+    Array,
+    DataType,
+    Map,
+    Struct,
+    Text,
+    as_expression,
+    duckdb_name,
+    identifier,
+    sql_name,
+)
+
+
+def insert(setting: Setting, node: exp.Expression) -> Change:
+    only(node, "this", "expression")
+    target = node.this
+    named: list[str] | None = None
+    if isinstance(target, exp.Schema):
+        named = [_column_name(part) for part in target.expressions]
+        target = target.this
+    table = setting.table(target)
+    columns = _targets(table, named)
+    gathered = Gathered(setting)
+    source = node.expression
+    selected = select.translate(gathered, source, None, without=select.row_independent(source))
+    if len(selected.outputs) != len(columns):
+        few = len(selected.outputs) < len(columns)
+        raise WarehouseError(
+            f"INSERT_COLUMN_ARITY_MISMATCH.{'NOT_ENOUGH_DATA_COLUMNS' if few else 'TOO_MANY_DATA_COLUMNS'}",
+            f"Cannot write to {table.name}, the reason is {'not enough' if few else 'too many'} data columns: "
+            f"table columns {len(columns)}, data columns {len(selected.outputs)}.",
+            "21S01",
+        )
+    given = {
+        column.name: Value(f"s.c{position}", output.type, True)
+        for position, (column, output) in enumerate(zip(columns, selected.outputs, strict=True))
+    }
+    values = [stored(table, column, given.get(column.name, Value("NULL", VOID))) for column in table.columns]
+    names = ", ".join(column.storage for column in table.columns)
+    projected = ", ".join(f"{sql} AS {column.storage}" for sql, column in zip(values, table.columns, strict=True))
+    text = f"SELECT {projected} FROM ({selected.sql}) AS s"
+    conditions = broken_checks(gathered, table, Scope((table_relation(table, "w", None),)))
+    if conditions:
+        text = f"SELECT {names} FROM ({text}) AS w WHERE {' AND '.join(conditions)}"
+    return Change(
+        "INSERT",
+        table,
+        gathered.finish(f"INSERT INTO {table.storage} ({names}) {text}"),
+        ("num_affected_rows", "num_inserted_rows"),
+        select.guards(setting, source) if isinstance(source, exp.Select) else (),
+    )
+
+
+def _column_name(node: exp.Expression) -> str:
+    if not isinstance(node, exp.Identifier | exp.Column):
+        raise errors.syntax_error(f"'{shown(node)}'")
+    return node.name
+
+
+def _targets(table: Table, named: list[str] | None) -> list[Column]:
+    if named is None:
+        return list(table.columns)
+    found = []
+    for name in named:
+        column = table.find(name)
+        if column is None:
+            raise errors.unresolved_column(f"`{name}`", [known.name for known in table.columns])
+        if column in found:
+            raise WarehouseError("COLUMN_ALREADY_EXISTS", f"The column `{name}` is named twice.", "42711")
+        found.append(column)
+    return found
+
+
+def update(setting: Setting, node: exp.Expression) -> Change:
+    only(node, "this", "expressions", "where")
+    table = setting.table(node.this)
+    gathered = Gathered(setting)
+    relation = table_relation(table, "u", node.this.alias)
+    expressions = Expressions(gathered, Scope((relation,)), select.translate)
+    changed: dict[str, str] = {}
+    for assignment in node.expressions:
+        if not isinstance(assignment, exp.EQ):
+            raise errors.syntax_error(f"'{shown(assignment)}'")
+        parts = column_parts(assignment.this) or [""]
+        column = table.find(parts[-1])
+        if column is None or len(parts) > 2:
+            raise errors.unresolved_column(f"`{parts[-1]}`", [known.name for known in table.columns])
+        if column.storage in changed:
+            raise WarehouseError("DELTA_CONFLICT_SET_COLUMN", f"`{column.name}` is set twice.", "42701")
+        changed[column.storage] = stored(table, column, expressions.value(assignment.expression))
+    after = Relation(
+        relation.qualifiers,
+        tuple(
+            Visible(column.name, changed.get(column.storage, f"u.{column.storage}"), column.type)
+            for column in table.columns
+        ),
+    )
+    conditions = broken_checks(gathered, table, Scope((after,)))
+    if conditions:
+        # One of the new values carries the checks, since an UPDATE has no place of its own for them.
+        storage, sql = next(iter(changed.items()))
+        changed[storage] = f"CASE WHEN {' AND '.join(conditions)} THEN {sql} END"
+    assignments = ", ".join(f"{storage} = {sql}" for storage, sql in changed.items())
+    where = f" WHERE {expressions.boolean(node.args['where'].this).sql}" if node.args.get("where") else ""
+    return Change(
+        "UPDATE",
+        table,
+        gathered.finish(f"UPDATE {table.storage} AS u SET {assignments}{where}"),
+        ("num_affected_rows",),
+    )
+
+
+def delete(setting: Setting, node: exp.Expression) -> Change:
+    only(node, "this", "where")
+    table = setting.table(node.this)
+    gathered = Gathered(setting)
+    scope = Scope((table_relation(table, "d", node.this.alias),))
+    where = ""
+    if node.args.get("where"):
+        where = f" WHERE {Expressions(gathered, scope, select.translate).boolean(node.args['where'].this).sql}"
+    return Change("DELETE", table, gathered.finish(f"DELETE FROM {table.storage} AS d{where}"), ("num_affected_rows",))
+
+
+def merge(setting: Setting, node: exp.Expression) -> Change:
+    raise Unsupported("MERGE")
+
+
+def stored(table: Table, column: Column, value: Value) -> str:
+    """The value as the column keeps it: cast as a write casts, its length and its presence checked."""
+    try:
+        sql = casts.cast(value, column.type).sql
+    except WarehouseError as exc:
+        if exc.error_class.startswith("DATATYPE_MISMATCH"):
+            raise errors.incompatible_data(
+                str(table.name), column.name, sql_name(value.type), sql_name(column.type)
+            ) from exc
+        raise
+    sql = _fitted(sql, column.type)
+    if column.nullable:
+        return sql if value.type != VOID else f"CAST({sql} AS {duckdb_name(column.type)})"
+    missing = failure(
+        "DELTA_NOT_NULL_CONSTRAINT_VIOLATED",
+        f"NOT NULL constraint violated for column: {column.name}.",
+        "23502",
+    )
+    return f"coalesce({sql}, {missing})"
+
+
+def _fitted(sql: str, data_type: DataType) -> str:
+    """VARCHAR(n) and CHAR(n) wherever they are in the type: blanks beyond n are cut, CHAR is padded to n."""
+    if data_type == as_expression(data_type):
+        return sql
+    match data_type:
+        case Text(name, length):
+            wrong = failure(
+                "DELTA_EXCEED_CHAR_VARCHAR_LIMIT",
+                f'Value "{{value}}" exceeds char/varchar type length limitation. Failed check: {name}({length}).',
+                "22001",
+                sql,
+            )
+            cut = f"CASE WHEN length(rtrim({sql}, ' ')) <= {length} THEN left({sql}, {length}) ELSE {wrong} END"
+            fits = f"rpad({sql}, {length}, ' ')" if name == "char" else sql
+            return f"CASE WHEN length({sql}) <= {length} THEN {fits} WHEN {sql} IS NOT NULL THEN {cut} END"
+        case Array(element):
+            return f"list_transform({sql}, lambda y: {_fitted('y', element)})"
+        case Map(key, item):
+            return (
+                f"map_from_entries(list_transform(map_entries({sql}), lambda y: "
+                f"{{'key': {_fitted('y.key', key)}, 'value': {_fitted('y.value', item)}}}))"
+            )
+        case Struct(fields):
+            parts = ", ".join(
+                f"{identifier(field.name)} := " + _fitted(f"struct_extract({sql}, {string(field.name)})", field.type)
+                for field in fields
+            )
+            return f"CASE WHEN {sql} IS NOT NULL THEN struct_pack({parts}) END"
+        case _:
+            return sql
+
+
+def broken_checks(gathered: Gathered, table: Table, scope: Scope) -> list[str]:
+    """Conditions that raise where a row breaks one of the table's CHECKs. NULL breaks it, as Delta has it."""
+    conditions = []
+    for check in table.checks:
+        node = parse_one(check.expression, read="databricks")
+        value = Expressions(gathered, scope, select.translate).boolean(node)
+        seen = {column.name.lower(): column for column in node.find_all(exp.Column)}
+        shows = " || ".join(
+            f"{string(f' - {name} : ')} || coalesce(CAST({scope.resolve([name]).sql} AS VARCHAR), 'null')"
+            for name in seen
+        )
+        wrong = failure(
+            "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES",
+            f"CHECK constraint {check.name} ({check.expression}) violated by row with values: {{value}}.",
+            "23001",
+            f"({shows})" if shows else string(""),
+        )
+        conditions.append(f"(CASE WHEN {value.sql} THEN true ELSE CAST({wrong} AS BOOLEAN) END)")
+    return conditions

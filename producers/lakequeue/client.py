@@ -1,0 +1,347 @@
+"""`Queue` and `Handle`: how an application enqueues jobs and learns what became of them."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterable, Iterator, Mapping, Sequence
+from contextlib import contextmanager
+from datetime import UTC, datetime
+from importlib import resources
+from typing import Any, Literal, overload
+from uuid import uuid4
+
+import redis
+from redis.exceptions import OutOfMemoryError, RedisError
+
+from lakequeue import keys, outcomes, wire
+from lakequeue.errors import (
+    InvalidJob,
+    JobConflict,
+    JobTimeout,
+    LakequeueError,
+    QueueFull,
+    QueueUnreachable,
+    UnknownJob,
+)
+from lakequeue.identifiers import check_job_id
+from lakequeue.jobs import Delete, Job, Read, Update, Write, parse_job
+from lakequeue.problems import Problems
+from lakequeue.settings import Settings, connect
+
+CHUNK_JOBS = 500
+CHUNK_BYTES = 1_000_000
+POLL_S = 1.0
+"""How often a waiting client looks for itself, should a published outcome have passed it by."""
+
+
+class Queue:
+    """A connection to the queue; threads may share it. Nothing is sent before the first job.
+
+    Args:
+        url: of Redis or Valkey 7 or newer, e.g. `redis://localhost:6379/0`; `rediss://` for TLS. Without one,
+            `LAKEQUEUE_REDIS_URL`.
+        settings: the limits; see `Settings`.
+    """
+
+    def __init__(self, url: str | None = None, *, settings: Settings | None = None) -> None:
+        self.settings = settings or Settings.from_env()
+        self._redis = connect(url or self.settings.redis_url, timeout_s=self.settings.timeout_s)
+        script = resources.files("lakequeue").joinpath("lua/enqueue.lua").read_text(encoding="utf-8")
+        self._enqueue = self._redis.register_script(script)
+
+    def __enter__(self) -> Queue:
+        return self
+
+    def __exit__(self, *_: object) -> None:
+        self.close()
+
+    def close(self) -> None:
+        self._redis.close()
+
+    def write(self, table: str, data: Sequence[Mapping[str, Any]] | Mapping[str, Any], **fields: Any) -> Handle:
+        """Enqueue rows to append; `fields` are those of `Write`, such as `auto_create` and `schema_definition`."""
+        return self.enqueue(_build(Write, {"table": table, "data": data, **fields}))
+
+    def update(self, table: str, **fields: Any) -> Handle:
+        """Enqueue an update; `fields` are those of `Update`."""
+        return self.enqueue(_build(Update, {"table": table, **fields}))
+
+    def delete(self, table: str, **fields: Any) -> Handle:
+        """Enqueue a delete; `fields` are those of `Delete`."""
+        return self.enqueue(_build(Delete, {"table": table, **fields}))
+
+    def read(self, table: str, **fields: Any) -> Handle:
+        """Enqueue a read; `fields` are those of `Read`."""
+        return self.enqueue(_build(Read, {"table": table, **fields}))
+
+    def enqueue(self, job: Job | Mapping[str, Any]) -> Handle:
+        """Enqueue one job. A job whose id is known already is not sent again: its handle is returned.
+
+        Raises:
+            InvalidJob: with located errors; nothing was sent.
+            JobConflict: the id is known with another payload.
+            QueueFull: by length or by memory; try again later.
+            QueueUnreachable: Redis did not answer; whether the job was queued is not known, so repeat it with its id.
+        """
+        encoded = self._encode(job)
+        (answer,) = self._send([encoded])
+        if error := self._refusal(encoded, answer):
+            raise error
+        return Handle(self, encoded.id, known=answer == "known")
+
+    @overload
+    def enqueue_many(
+        self,
+        jobs: Iterable[Job | Mapping[str, Any]],
+        *,
+        on_error: Literal["raise"] = "raise",
+        wait_s: float = 0,
+    ) -> Iterator[Handle]: ...
+
+    @overload
+    def enqueue_many(
+        self, jobs: Iterable[Job | Mapping[str, Any]], *, on_error: Literal["collect"], wait_s: float = 0
+    ) -> Iterator[Handle | InvalidJob | JobConflict]: ...
+
+    def enqueue_many(
+        self,
+        jobs: Iterable[Job | Mapping[str, Any]],
+        *,
+        on_error: Literal["raise", "collect"] = "raise",
+        wait_s: float = 0,
+    ) -> Iterator[Handle | InvalidJob | JobConflict]:
+        """Enqueue any number of jobs in order, a few hundred a round trip, and yield a handle for each.
+
+        It is an iterator: jobs are read and sent as handles are taken, so memory stays bounded, and what is not
+        iterated is not sent. A bad job raises, its place in `jobs` as `index`, after those before it were sent and
+        their handles yielded, and nothing after it is sent, nor after a conflict; with `on_error="collect"` the error is yielded in its place and the rest goes on.
+        A full queue raises, once `wait_s` seconds have brought no room.
+
+        Raises:
+            InvalidJob, JobConflict, QueueFull, QueueUnreachable: as `enqueue`.
+        """
+        chunk: list[tuple[int, wire.Encoded | InvalidJob]] = []
+        size, index = 0, -1
+        source = iter(jobs)
+        while True:
+            failure: BaseException | None = None
+            try:
+                job = next(source)
+            except StopIteration:
+                yield from self._flush(chunk, on_error, wait_s)
+                return
+            except Exception as exc:  # the caller's own iterator failed: what came before it still counts
+                failure = exc
+            else:
+                index += 1
+                try:
+                    item: wire.Encoded | InvalidJob = self._encode(job)
+                except InvalidJob as exc:
+                    exc.index = index
+                    item = exc
+                except Exception as exc:
+                    failure = exc
+            if failure is not None:
+                yield from self._flush(chunk, on_error, wait_s)
+                raise failure
+            chunk.append((index, item))
+            size += item.payload_bytes if isinstance(item, wire.Encoded) else 0
+            refused = isinstance(item, InvalidJob) and on_error == "raise"
+            if refused or len(chunk) >= CHUNK_JOBS or size >= CHUNK_BYTES:
+                yield from self._flush(chunk, on_error, wait_s)
+                chunk, size = [], 0
+
+    def job(self, job_id: str) -> Handle:
+        """The handle of a job enqueued earlier, here or elsewhere. Asks nothing yet.
+
+        Raises:
+            ValueError: no job can have this id.
+        """
+        return Handle(self, check_job_id(job_id))
+
+    def statuses(self, job_ids: Sequence[str]) -> list[outcomes.Status | None]:
+        """The states of many jobs in one round trip, in order; None for an unknown id."""
+        with _reachable():
+            found = self._redis.mget([keys.record(check_job_id(i)) for i in job_ids]) if job_ids else []
+        return [
+            None if raw is None else outcomes.status_of(job_id, outcomes.load(raw))
+            for job_id, raw in zip(job_ids, found, strict=True)
+        ]
+
+    def record(self, job_id: str) -> dict[str, Any]:
+        """A job's stored record as it is.
+
+        Raises:
+            UnknownJob: no job of this id is known (any more).
+        """
+        with _reachable():
+            raw = self._redis.get(keys.record(job_id))
+        if raw is None:
+            raise UnknownJob(f"no job {job_id} is known: it was never enqueued here, or its result has expired")
+        return outcomes.load(raw)
+
+    def wait(self, job_id: str, timeout_s: float | None = None) -> dict[str, Any]:
+        """Wait until a job is finished and return its record.
+
+        Raises:
+            JobTimeout, UnknownJob, QueueUnreachable.
+        """
+        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        record = self.record(job_id)
+        if record["status"] in outcomes.FINAL:
+            return record
+        key = keys.record(job_id)
+        with _reachable(), self._redis.pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call]
+            listener.subscribe(key)
+            while True:
+                record = self.record(job_id)
+                if record["status"] in outcomes.FINAL:
+                    return record
+                left = POLL_S if deadline is None else min(POLL_S, deadline - time.monotonic())
+                if left <= 0:
+                    raise JobTimeout(
+                        f"job {job_id} is {record['status']} after {timeout_s:g} s",
+                        {"state": record["status"]},
+                    )
+                # The acknowledgement of the subscription comes first, and is answered by None at once.
+                listener.get_message(timeout=left)
+
+    def _encode(self, job: Job | Mapping[str, Any]) -> wire.Encoded:
+        checked = parse_job(job) if isinstance(job, Mapping) else job
+        encoded = wire.encode(checked, job_id=checked.id or str(uuid4()), now=datetime.now(UTC))
+        if encoded.payload_bytes > self.settings.max_job_bytes:
+            problems = Problems()
+            problems.add(
+                "too_large",
+                ("data",) if isinstance(checked, Write) else (),
+                f"the job is {encoded.payload_bytes:,} bytes and a statement holds {self.settings.max_job_bytes:,}: "
+                "split its rows over several jobs",
+            )
+            raise problems.as_invalid_job(f"{checked.op} {checked.table_name}")
+        return encoded
+
+    def _send(self, chunk: Sequence[wire.Encoded], *, past_conflicts: bool = False) -> list[str]:
+        args: list[Any] = [self.settings.max_queue_length, int(past_conflicts)]
+        for job in chunk:
+            args += (job.id, job.lane, job.partition, job.digest, job.record, job.message)
+        with _reachable():
+            try:
+                answers: list[bytes] = self._enqueue(keys=[], args=args)
+            except OutOfMemoryError as exc:
+                raise QueueFull("Redis is at its maxmemory; try again when workers have caught up") from exc
+        return [answer.decode() for answer in answers]
+
+    def _flush(
+        self, chunk: list[tuple[int, wire.Encoded | InvalidJob]], on_error: str, wait_s: float
+    ) -> Iterator[Handle | InvalidJob | JobConflict]:
+        encoded = [item for _, item in chunk if isinstance(item, wire.Encoded)]
+        deadline = time.monotonic() + wait_s
+        answers: list[str] = []
+        full: QueueFull | None = None
+        collect = on_error == "collect"
+        while len(answers) < len(encoded) and full is None:
+            try:
+                answers += [a for a in self._send(encoded[len(answers) :], past_conflicts=collect) if a != "full"]
+            except QueueFull as exc:
+                full = exc
+            if answers and answers[-1] == "differs" and not collect:
+                break
+            if len(answers) < len(encoded):
+                full = full or _too_long(encoded[len(answers)])
+                if time.monotonic() < deadline:
+                    full = None
+                    time.sleep(min(0.2, wait_s))
+        yield from self._answer(chunk, answers, on_error)
+        if full is not None:
+            raise full
+
+    def _answer(
+        self, chunk: list[tuple[int, wire.Encoded | InvalidJob]], answers: list[str], on_error: str
+    ) -> Iterator[Handle | InvalidJob | JobConflict]:
+        verdicts = iter(answers)
+        for index, item in chunk:
+            error: LakequeueError | None
+            answer: str | None = None
+            if isinstance(item, InvalidJob):
+                error = item
+            else:
+                answer = next(verdicts, None)
+                if answer is None:
+                    return
+                error = self._refusal(item, answer)
+            if error is None:
+                assert isinstance(item, wire.Encoded)
+                yield Handle(self, item.id, known=answer == "known")
+                continue
+            if on_error == "raise" or not isinstance(error, (InvalidJob, JobConflict)):
+                raise error
+            if isinstance(error, InvalidJob):
+                error.index = index
+            yield error
+
+    def _refusal(self, job: wire.Encoded, answer: str) -> LakequeueError | None:
+        if answer == "differs":
+            return JobConflict(
+                f"job {job.id} is known already, with another payload: give a new id, or the same payload"
+            )
+        if answer == "full":
+            return _too_long(job)
+        return None
+
+
+class Handle:
+    """One enqueued job. It holds no connection; keep the id to find the job again with `Queue.job`.
+
+    `known` is True if enqueueing added nothing, since the job was there already.
+    """
+
+    __slots__ = ("_queue", "id", "known")
+
+    def __init__(self, queue: Queue, job_id: str, *, known: bool = False) -> None:
+        self.id = job_id
+        self.known = known
+        self._queue = queue
+
+    def __repr__(self) -> str:
+        return f"Handle({self.id!r})"
+
+    def status(self) -> outcomes.Status:
+        """The job's state now.
+
+        Raises:
+            UnknownJob: no job of this id is known (any more).
+            QueueUnreachable: Redis did not answer.
+        """
+        return outcomes.status_of(self.id, self._queue.record(self.id))
+
+    def result(self, timeout: float | None = None) -> Any:
+        """Wait for the job, at most `timeout` seconds, and return its `WriteResult` or `ReadResult`.
+
+        Raises:
+            JobFailed: it failed or was cancelled; `message` and `details` say why.
+            JobTimeout: it is not finished yet.
+            UnknownJob, QueueUnreachable: as `status`.
+        """
+        return outcomes.result_of(self.id, self._queue.wait(self.id, timeout))
+
+
+def _build(model: type[Job], fields: dict[str, Any]) -> Job:
+    kind = model.__name__.lower()
+    return parse_job({"kind": kind, **fields})
+
+
+def _too_long(job: wire.Encoded) -> QueueFull:
+    table = keys.table_of(job.lane)
+    return QueueFull(f"the queue of {table} is full; try again when workers have caught up, or enqueue with wait_s")
+
+
+@contextmanager
+def _reachable() -> Iterator[None]:
+    try:
+        yield
+    except (RedisError, OSError) as exc:
+        if isinstance(exc, TimeoutError) and isinstance(exc, LakequeueError):
+            raise
+        if isinstance(exc, redis.exceptions.AuthenticationError):
+            raise QueueUnreachable("Redis refused the credentials in the URL") from exc
+        raise QueueUnreachable(f"Redis did not answer: {type(exc).__name__}") from exc

@@ -1,0 +1,74 @@
+"""What can go wrong for a caller, as one tree.
+
+LakequeueError
+├── InvalidJob         the job breaks the contract; nothing was sent
+├── QueueFull          the queue is at its length or memory limit
+├── QueueUnreachable   Redis did not answer
+├── JobConflict        the id is already known, with another payload
+├── UnknownJob         no such id: never enqueued, or its result has expired
+├── JobFailed          the job ran and failed for good
+└── JobTimeout         no outcome within the time given (also a TimeoutError)
+
+Every error renders as `{"error": true, "message": …, "details": {…}}`.
+"""
+
+from collections.abc import Mapping
+
+from pydantic import JsonValue
+
+Details = Mapping[str, JsonValue]
+
+
+class LakequeueError(Exception):
+    """The root of the tree. `message` and `details` are JSON-ready and never hold row values."""
+
+    def __init__(self, message: str, details: Details | None = None) -> None:
+        super().__init__(message)
+        self.message = message
+        self.details: dict[str, JsonValue] = dict(details or {})
+        self.args = (message, self.details)
+
+    def __str__(self) -> str:
+        return self.message
+
+    def __reduce__(self) -> tuple[object, ...]:
+        # Not BaseException's way: OSError, a parent of JobTimeout, drops arguments it takes for an errno.
+        return (type(self), (self.message, self.details))
+
+    def to_dict(self) -> dict[str, JsonValue]:
+        return {"error": True, "message": self.message, "details": self.details}
+
+
+class InvalidJob(LakequeueError):
+    """`details["errors"]` is a list of `{"type", "loc", "msg"}`; `index` is the job's place among several."""
+
+    def __init__(self, message: str, details: Details | None = None, index: int | None = None) -> None:
+        super().__init__(message, details)
+        self.index = index
+
+    def __reduce__(self) -> tuple[object, ...]:
+        return (type(self), (self.message, self.details, self.index))
+
+
+class QueueFull(LakequeueError):
+    pass
+
+
+class QueueUnreachable(LakequeueError):
+    pass
+
+
+class JobConflict(LakequeueError):
+    pass
+
+
+class UnknownJob(LakequeueError):
+    pass
+
+
+class JobFailed(LakequeueError):
+    """Its arguments are JSON, since Celery's result backend stores them as such."""
+
+
+class JobTimeout(LakequeueError, TimeoutError):
+    pass

@@ -1,0 +1,105 @@
+"""Names of tables, columns and jobs, checked once so that whoever writes SQL can quote them blindly."""
+
+import re
+from dataclasses import dataclass
+from functools import lru_cache
+from typing import NewType
+
+from lakequeue.problems import quoted
+
+JobId = NewType("JobId", str)
+
+MAX_NAME_CHARS = 255
+
+# docs.databricks.com, "Names": no dot, space, slash, control characters or DEL in a Unity Catalog object.
+# Backticks are ours: without them a name's dotted form reads back as the same name.
+_NOT_IN_OBJECTS = re.compile(r"[\x00-\x20./\x7f`\ud800-\udfff]")
+# Delta takes ` ,;{}()\n\t=` in column names only under column mapping, which tables need not have.
+_NOT_IN_COLUMNS = re.compile(r"[\x00-\x20,;{}()=\x7f\ud800-\udfff]")
+_JOB_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+
+
+@dataclass(frozen=True, slots=True, order=True)
+class TableName:
+    """A Unity Catalog table, in the lowercase form in which the catalog stores it."""
+
+    catalog: str
+    schema: str
+    table: str
+
+    def __post_init__(self) -> None:
+        for part in ("catalog", "schema", "table"):
+            object.__setattr__(self, part, check_object_name(getattr(self, part), part))
+
+    def __str__(self) -> str:
+        return f"{self.catalog}.{self.schema}.{self.table}"
+
+    @classmethod
+    def parse(cls, text: str) -> "TableName":
+        """`catalog.schema.table`, each part plain or in backticks."""
+        if not isinstance(text, str):
+            raise ValueError(f"a table is written catalog.schema.table, not as {quoted(text)}")
+        return _parse_table(text)
+
+    @classmethod
+    def of(cls, catalog: str, schema: str, table: str) -> "TableName":
+        """The same as the constructor, remembered: a busy producer names few tables, again and again."""
+        return _table_of(catalog, schema, table)
+
+
+@lru_cache(maxsize=4096)
+def _parse_table(text: str) -> TableName:
+    parts = [_without_backticks(part) for part in text.split(".")]
+    if len(parts) != 3:
+        raise ValueError(f"a table is written catalog.schema.table; {quoted(text)} has {len(parts)} parts")
+    return TableName(*parts)
+
+
+@lru_cache(maxsize=4096)
+def _table_of(catalog: str, schema: str, table: str) -> TableName:
+    return TableName(catalog, schema, table)
+
+
+def _without_backticks(part: str) -> str:
+    return part[1:-1] if len(part) > 2 and part[0] == part[-1] == "`" else part
+
+
+def check_object_name(name: object, what: str) -> str:
+    """The lowercase form of a catalog's, schema's or table's name; ValueError if Unity Catalog refuses it."""
+    if not isinstance(name, str):
+        raise ValueError(f"a {what} name is a string, not {quoted(name)}")
+    lower = name.lower()
+    _check(lower, f"{what} name", _NOT_IN_OBJECTS)
+    return lower
+
+
+@lru_cache(maxsize=8192)
+def check_column_name(name: str) -> str:
+    """The name itself, in its own case: columns keep theirs, though they compare without it."""
+    if not isinstance(name, str):
+        raise ValueError(f"a column name is a string, not {quoted(name)}")
+    _check(name, "column name", _NOT_IN_COLUMNS)
+    return name
+
+
+def check_job_id(text: str) -> JobId:
+    if not isinstance(text, str) or not _JOB_ID.fullmatch(text):
+        raise ValueError("a job id is 1 to 128 of A-Z a-z 0-9 . _ : -")
+    return JobId(text)
+
+
+def _check(name: str, what: str, forbidden: re.Pattern[str]) -> None:
+    if not name:
+        raise ValueError(f"a {what} cannot be empty")
+    if len(name) > MAX_NAME_CHARS:
+        raise ValueError(f"a {what} has at most {MAX_NAME_CHARS} characters, this one {len(name)}")
+    if found := forbidden.search(name):
+        raise ValueError(f"a {what} cannot hold {_spelled(found[0])}: {quoted(name)}")
+
+
+def _spelled(character: str) -> str:
+    if character == " ":
+        return "a space"
+    if character < " " or character == "\x7f":
+        return "a control character"
+    return "a lone surrogate" if "\ud800" <= character <= "\udfff" else f"a {character}"

@@ -1,0 +1,56 @@
+"""JSON text as the contract reads it: nothing is lost without a word."""
+
+import json
+from math import isinf
+
+from pydantic import JsonValue
+
+from lakequeue.errors import InvalidJob
+from lakequeue.problems import Problems
+
+
+def read_json(text: str | bytes | bytearray) -> JsonValue:
+    """JSON as the contract reads it; InvalidJob where json.loads would lose something without a word.
+
+    That is: a name given twice in one object, and a number past a double's range, such as 1e400.
+    """
+    try:
+        value: JsonValue = json.loads(text, parse_float=_finite, parse_constant=str, object_pairs_hook=_without_repeats)
+    except json.JSONDecodeError as exc:
+        msg = f"no JSON: {exc.msg} at character {exc.pos + 1}"
+        raise _bad_json(msg) from None
+    except _Refused as exc:
+        raise _bad_json(str(exc)) from None
+    except UnicodeDecodeError:
+        raise _bad_json("no JSON: the bytes are no UTF-8") from None
+    except ValueError:  # sys.get_int_max_str_digits
+        raise _bad_json("a whole number of thousands of digits") from None
+    except RecursionError:
+        raise _bad_json("nested too deep") from None
+    return value
+
+
+class _Refused(ValueError):
+    pass
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise _Refused("a number is larger than any DOUBLE")
+    if number == 0.0 and text.lower().partition("e")[0].strip("-0."):
+        raise _Refused("a number is nearer to zero than any DOUBLE")
+    return number
+
+
+def _without_repeats(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]:
+    fields = dict(pairs)
+    if len(fields) != len(pairs):
+        raise _Refused("an object gives the same name twice")
+    return fields
+
+
+def _bad_json(msg: str) -> InvalidJob:
+    problems = Problems()
+    problems.add("bad_json", (), msg)
+    return problems.as_invalid_job("a job")

@@ -1,0 +1,76 @@
+"""The names of everything in Redis: with the message, they are the wire format that clients and workers share."""
+
+from __future__ import annotations
+
+from typing import Literal, NewType
+from zlib import crc32
+
+Partition = NewType("Partition", int)
+"""A number from 0 to 63: the set of tables that one worker owns at a time."""
+
+Lane = NewType("Lane", str)
+"""One list of jobs: `w:` or `r:` and the table's canonical name. Reads have a lane of their own."""
+
+PARTITIONS = 64
+WAKE_CHANNEL = "lakequeue:wake"
+"""A partition's number is published here when one of its lanes stops being empty."""
+
+WORKERS = "lakequeue:workers"
+"""Sorted set: a worker's token by the time (Unix seconds) until which it counts as alive."""
+
+OWNERS = "lakequeue:owners"
+"""Hash: the last owner's token of each partition; outlives the lease."""
+
+DEAD = "lakequeue:dead"
+"""Hash: dead letters by job id."""
+
+DEAD_INDEX = "lakequeue:dead:index"
+"""Sorted set: ids of dead letters by the time (Unix seconds) they were put there."""
+
+
+def partition_of(table: str) -> Partition:
+    """The partition of a table's canonical name, the same in every client: CRC-32 of its UTF-8 bytes, modulo 64."""
+    return Partition(crc32(table.encode()) % PARTITIONS)
+
+
+def lane_of(op: Literal["write", "update", "delete", "read"], table: str) -> Lane:
+    return Lane(("r:" if op == "read" else "w:") + table)
+
+
+def table_of(lane: Lane) -> str:
+    return lane[2:]
+
+
+def jobs(lane: Lane) -> str:
+    """List: the messages of a lane, oldest first. Only settling removes any, and only at the head."""
+    return "lakequeue:jobs:" + lane
+
+
+def ready(partition: Partition) -> str:
+    """Set: the lanes of a partition that are not empty."""
+    return f"lakequeue:ready:{partition}"
+
+
+def frozen(lane: Lane) -> str:
+    """Hash: the one batch of a lane that may be running; see `worker.store`."""
+    return "lakequeue:frozen:" + lane
+
+
+def waiting(lane: Lane) -> str:
+    """Hash: how often a lane's head was tried in vain, and when it is due again."""
+    return "lakequeue:wait:" + lane
+
+
+def stamp(table: str) -> str:
+    """String: the last stamp given out for a table, microseconds since 1970."""
+    return "lakequeue:stamp:" + table
+
+
+def lease(partition: Partition) -> str:
+    """String with a time to live: the token of the worker that owns a partition."""
+    return f"lakequeue:lease:{partition}"
+
+
+def record(job_id: str) -> str:
+    """String: what became of a job, in Celery's own key and JSON, so that `AsyncResult` reads it."""
+    return "celery-task-meta-" + job_id

@@ -1,0 +1,281 @@
+"""The text that a statement casts, for each type that holds a single value."""
+
+import base64
+import binascii
+import re
+import struct
+from collections.abc import Callable
+from datetime import UTC, date, datetime
+from math import isfinite, isnan
+
+from pydantic import JsonValue
+
+from lakequeue import columns
+from lakequeue.problems import ValueProblem
+
+Encode = Callable[[JsonValue], str | None]
+
+# Jackson, which Spark parses JSON with, refuses longer strings.
+MAX_STRING_CHARS = 20_000_000
+
+_INT_RANGES = {"BIGINT": 63, "INT": 31, "SMALLINT": 15, "TINYINT": 7}
+_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+_NUMBER = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?")
+_DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+_TIMESTAMP = re.compile(
+    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.([0-9]+))?)?"
+    r"(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+)
+_INFINITIES = ("NaN", "Infinity", "-Infinity")
+
+
+def integer_encoder(kind: str) -> Encode:
+    bits = _INT_RANGES[kind]
+    low, high = -(2**bits), 2**bits - 1
+
+    def encode(value: JsonValue) -> str | None:
+        if type(value) is int:
+            number = value
+        elif value is None:
+            return None
+        elif isinstance(value, str):
+            if not _INTEGER.fullmatch(value):
+                raise ValueProblem("bad_format", f"{kind} takes a whole number, as in 42; the text is none")
+            number = int(value) if len(value) <= 20 else high + 1
+        else:
+            raise wrong_type(kind, "a whole number", value)
+        if low <= number <= high:
+            return str(number)
+        raise ValueProblem("out_of_range", f"{kind} holds {low} to {high}")
+
+    return encode
+
+
+def encode_double(value: JsonValue) -> str | None:
+    if value is None:
+        return None
+    number = _real("DOUBLE", value)
+    return repr(number) if isfinite(number) else _infinity(number)
+
+
+def encode_float(value: JsonValue) -> str | None:
+    if value is None:
+        return None
+    number = _real("FLOAT", value)
+    if not isfinite(number):
+        return _infinity(number)
+    try:
+        narrow: float = struct.unpack("<f", struct.pack("<f", number))[0]
+    except OverflowError:
+        raise ValueProblem("out_of_range", "FLOAT holds up to ±3.4028235e38") from None
+    if narrow == 0.0 and number != 0.0:
+        raise ValueProblem("out_of_range", "too near to zero: FLOAT holds down to ±1.4e-45")
+    return repr(narrow)
+
+
+def _real(kind: str, value: JsonValue) -> float:
+    if isinstance(value, bool):
+        raise wrong_type(kind, "a number", value)
+    if isinstance(value, float):
+        return value
+    if isinstance(value, int):
+        try:
+            return float(value)
+        except OverflowError:
+            raise ValueProblem("out_of_range", f"larger than any {kind}") from None
+    if not isinstance(value, str):
+        raise wrong_type(kind, "a number", value)
+    if value in _INFINITIES:
+        return float(value)
+    match = _NUMBER.fullmatch(value)
+    if not match:
+        raise ValueProblem("bad_format", f"{kind} takes a number, NaN, Infinity or -Infinity; the text is none of them")
+    number = float(value)
+    if not isfinite(number):
+        raise ValueProblem("out_of_range", f"larger than any {kind}")
+    if number == 0.0 and (match[2] + (match[3] or "")).strip("0"):
+        raise ValueProblem("out_of_range", f"nearer to zero than any {kind}")
+    return number
+
+
+def _infinity(number: float) -> str:
+    return "NaN" if isnan(number) else "Infinity" if number > 0 else "-Infinity"
+
+
+def decimal_encoder(column_type: columns.Decimal) -> Encode:
+    sql, scale = column_type.sql, column_type.scale
+    whole = column_type.precision - scale
+    bound: int = 10**whole
+
+    def encode(value: JsonValue) -> str | None:
+        if value is None:
+            return None
+        if type(value) is int:
+            if -bound < value < bound:
+                return str(value)
+            raise ValueProblem("out_of_range", f"{sql} holds at most {whole} digits before the point")
+        if isinstance(value, float):
+            raise ValueProblem("wrong_type", f'{sql} takes no float, which is seldom the decimal it shows: send "9.90"')
+        if not isinstance(value, str):
+            raise wrong_type(sql, 'a whole number or text such as "9.90"', value)
+        match = _NUMBER.fullmatch(value)
+        if not match:
+            raise ValueProblem("bad_format", f'{sql} takes a number such as "9.90"; the text is none')
+        sign, before, after, exponent = match.groups()
+        point = len(before) + (int(exponent) if exponent else 0)
+        digits = before + (after or "")
+        significant = digits.lstrip("0")
+        point -= len(digits) - len(significant)
+        significant = significant.rstrip("0")
+        if not significant:
+            return "0"
+        # Checked before any zero is written out: the exponent is the caller's.
+        if point > whole:
+            raise ValueProblem("out_of_range", f"{sql} holds at most {whole} digits before the point")
+        if len(significant) - point > scale:
+            raise ValueProblem("out_of_range", f"{sql} holds at most {scale} fraction digits")
+        if point <= 0:
+            text = "0." + "0" * -point + significant
+        elif point >= len(significant):
+            text = significant + "0" * (point - len(significant))
+        else:
+            text = f"{significant[:point]}.{significant[point:]}"
+        return f"-{text}" if sign == "-" else text
+
+    return encode
+
+
+def encode_boolean(value: JsonValue) -> str | None:
+    if value is True or value == "true":
+        return "true"
+    if value is False or value == "false":
+        return "false"
+    if value is None:
+        return None
+    if isinstance(value, str):
+        raise ValueProblem("bad_format", "BOOLEAN takes true or false; the text is neither")
+    raise wrong_type("BOOLEAN", "true or false", value)
+
+
+def encode_string(value: JsonValue) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise wrong_type("STRING", "text", value)
+    return _checked_text(value)
+
+
+def _checked_text(value: str) -> str:
+    if len(value) > MAX_STRING_CHARS:
+        raise ValueProblem("too_long", f"text has at most {MAX_STRING_CHARS:,} characters")
+    if not value.isascii():
+        try:
+            value.encode()
+        except UnicodeEncodeError:
+            raise ValueProblem("bad_text", "text holds a lone surrogate, which is no Unicode") from None
+    return value
+
+
+def limited_text_encoder(column_type: columns.Varchar | columns.Char) -> Encode:
+    sql, length = column_type.sql, column_type.length
+    padded = isinstance(column_type, columns.Char)
+
+    def encode(value: JsonValue) -> str | None:
+        if value is None:
+            return None
+        if not isinstance(value, str):
+            raise wrong_type(sql, "text", value)
+        if len(value) > length:
+            raise ValueProblem("too_long", f"{sql} holds {length} characters, this text has {len(value)}")
+        # The warehouse pads a CHAR, so trailing spaces are no part of its value.
+        return _checked_text(value.rstrip(" ") if padded else value)
+
+    return encode
+
+
+def encode_date(value: JsonValue) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise wrong_type("DATE", "text such as 2024-12-31", value)
+    if not _DATE.fullmatch(value):
+        raise ValueProblem("bad_format", "DATE takes an ISO date such as 2024-12-31")
+    try:
+        date.fromisoformat(value)
+    except ValueError:
+        raise ValueProblem("out_of_range", "no such day; DATE holds 0001-01-01 to 9999-12-31") from None
+    return value
+
+
+def encode_timestamp(value: JsonValue) -> str | None:
+    if value is None:
+        return None
+    moment = _moment("TIMESTAMP", "2024-12-31T23:59:59.123456Z", value)
+    if moment.tzinfo is None:
+        raise ValueProblem("bad_format", "TIMESTAMP needs an offset or Z, as in 2024-12-31T23:59:59Z, to name a moment")
+    try:
+        return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+    except OverflowError:
+        raise ValueProblem("out_of_range", "TIMESTAMP holds the years 0001 to 9999 in UTC") from None
+
+
+def encode_timestamp_ntz(value: JsonValue) -> str | None:
+    if value is None:
+        return None
+    moment = _moment("TIMESTAMP_NTZ", "2024-12-31T23:59:59.123456", value)
+    if moment.tzinfo is not None:
+        raise ValueProblem("bad_format", "TIMESTAMP_NTZ has no time zone: leave out the offset or Z")
+    return moment.isoformat(timespec="microseconds")
+
+
+def _moment(kind: str, example: str, value: JsonValue) -> datetime:
+    if not isinstance(value, str):
+        raise wrong_type(kind, f"text such as {example}", value)
+    match = _TIMESTAMP.fullmatch(value)
+    if not match:
+        raise ValueProblem("bad_format", f"{kind} takes an ISO timestamp such as {example}")
+    if match[1] and len(match[1]) > 6:
+        raise ValueProblem("bad_format", f"{kind} keeps microseconds: at most 6 fraction digits")
+    try:
+        return datetime.fromisoformat(value)
+    except ValueError:
+        raise ValueProblem("out_of_range", f"no such moment; {kind} holds the years 0001 to 9999") from None
+
+
+def encode_binary(value: JsonValue) -> str | None:
+    if value is None:
+        return None
+    if not isinstance(value, str):
+        raise wrong_type("BINARY", "base64 text", value)
+    if len(value) > MAX_STRING_CHARS:
+        raise ValueProblem("too_long", f"base64 text has at most {MAX_STRING_CHARS:,} characters")
+    try:
+        raw = binascii.a2b_base64(value, strict_mode=True)
+    except ValueError:
+        raise ValueProblem("bad_format", "BINARY takes base64 (A-Z a-z 0-9 + /, padded with =)") from None
+    # Encoded again, since the last character's spare bits may differ for the same bytes.
+    return base64.b64encode(raw).decode("ascii")
+
+
+def unsupported_encoder(column_type: columns.Unsupported) -> Encode:
+    def encode(value: JsonValue) -> str | None:
+        if value is None:
+            return None
+        raise ValueProblem("unsupported", f"{column_type.sql} columns can be read but not written")
+
+    return encode
+
+
+_JSON_KINDS = {
+    bool: "true or false",
+    int: "a whole number",
+    float: "a number with a fraction",
+    str: "text",
+    list: "a list",
+    dict: "an object",
+}
+
+
+def wrong_type(kind: str, wanted: str, value: JsonValue) -> ValueProblem:
+    got = _JSON_KINDS.get(type(value), f"a {type(value).__name__}")
+    return ValueProblem("wrong_type", f"{kind} takes {wanted}, not {got}")

@@ -1,0 +1,128 @@
+"""The records a worker stores: Celery's own JSON, with the receipt in it. Values of rows only in a read's data."""
+
+from __future__ import annotations
+
+import json
+from base64 import b64encode
+from collections.abc import Mapping
+from dataclasses import dataclass
+from typing import Any
+
+from lakequeue.outcomes import FINAL, State
+
+_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
+
+
+@dataclass(frozen=True, slots=True)
+class Member:
+    """What of a job every record of it repeats. Its id is safe inside JSON."""
+
+    id: str
+    task: str
+    table: str
+    rows: int
+    digest: str
+    enqueued_at: str
+    root_id: str
+    parent_id: str | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Outcome:
+    """One job's new state, with the record to store for it."""
+
+    id: str
+    state: State
+    record: str
+    error: str | None = None
+    """The error's class, for events and logs."""
+
+    attempts: int = 1
+    runtime_s: float = 0.0
+
+    @property
+    def final(self) -> bool:
+        return self.state in FINAL
+
+
+def started(member: Member, *, batch: str, worker: str, attempt: int) -> str:
+    result = f'{{"batch":"{batch}","worker":{_dumps(worker)},"attempt":{attempt}}}'
+    return _record(member, "STARTED", result)
+
+
+def retry(member: Member, *, attempts: int, error: str, next_try: str) -> Outcome:
+    result = _dumps({"attempts": attempts, "error": error, "next_try": next_try})
+    return Outcome(member.id, "RETRY", _record(member, "RETRY", result), error, attempts)
+
+
+class Written:
+    """Outcomes of the jobs of one appended batch: what they share is put into JSON once."""
+
+    def __init__(self, receipt: Mapping[str, Any], *, finished_at: str) -> None:
+        self._receipt = _dumps(receipt)[1:]
+        self._runtime_s = _runtime_s(receipt)
+        self._finished_at = finished_at
+
+    def outcome(self, member: Member) -> Outcome:
+        rows = member.rows
+        table = _dumps(f"{rows} row{'' if rows == 1 else 's'} written to {member.table}")
+        result = (
+            f'{{"message":{table},"count":{rows},'
+            f'"receipt":{{"rows":{rows},"enqueued_at":{_dumps(member.enqueued_at)},{self._receipt}}}'
+        )
+        record = _record(member, "SUCCESS", result, self._finished_at)
+        return Outcome(member.id, "SUCCESS", record, runtime_s=self._runtime_s)
+
+
+def page(
+    member: Member, *, data: list[dict[str, Any]], total: int, receipt: Mapping[str, Any], finished_at: str
+) -> Outcome:
+    """A read's outcome; `data` is in the contract's JSON forms."""
+    full = {"rows": len(data), "enqueued_at": member.enqueued_at, **receipt}
+    result = _dumps({"data": data, "count": len(data), "total": total, "receipt": full})
+    record = _record(member, "SUCCESS", result, finished_at)
+    return Outcome(member.id, "SUCCESS", record, runtime_s=_runtime_s(receipt))
+
+
+def failed(member: Member, *, message: str, details: Mapping[str, Any], error: str, finished_at: str) -> Outcome:
+    """A job that failed for good. Celery rebuilds the exception from `exc_type`, `exc_module` and `exc_message`."""
+    result = _dumps(
+        {"exc_type": "JobFailed", "exc_message": [message, dict(details)], "exc_module": "lakequeue.errors"}
+    )
+    return Outcome(member.id, "FAILURE", _record(member, "FAILURE", result, finished_at), error)
+
+
+def dead_letter(
+    member: Member, *, message: bytes, reason: str, details: Mapping[str, Any], committed: str, at: str
+) -> str:
+    """A job kept for replay; `committed` is `not_committed` or `unknown`, `message` the bytes as they were read."""
+    try:
+        payload = {"message": message.decode()}
+    except UnicodeDecodeError:
+        payload = {"message_base64": b64encode(message).decode()}
+    return _dumps(
+        {
+            "id": member.id,
+            "table": member.table,
+            "task": member.task,
+            "committed": committed,
+            "reason": reason,
+            "details": dict(details),
+            "at": at,
+            **payload,
+        }
+    )
+
+
+def _runtime_s(receipt: Mapping[str, Any]) -> float:
+    return (receipt.get("warehouse_ms") or 0.0) / 1000
+
+
+def _record(member: Member, state: State, result: str, finished_at: str | None = None) -> str:
+    done = "null" if finished_at is None else f'"{finished_at}"'
+    parent = "" if member.parent_id is None else f',"parent_id":{_dumps(member.parent_id)}'
+    return (
+        f'{{"status":"{state}","result":{result},"traceback":null,"children":[],"date_done":{done},'
+        f'"task_id":"{member.id}","name":{_dumps(member.task)},"table":{_dumps(member.table)},"rows":{member.rows},'
+        f'"digest":{_dumps(member.digest)},"enqueued_at":{_dumps(member.enqueued_at)}{parent}}}'
+    )

@@ -1,0 +1,93 @@
+"""Where the intake joins Celery's worker: started and stopped with it, apart from its broker connection."""
+
+from __future__ import annotations
+
+import os
+import socket
+from concurrent.futures import ThreadPoolExecutor
+from typing import Any
+from uuid import uuid4
+
+from celery import bootsteps
+from celery.worker import consumer
+from lakequeue.settings import connect
+from lakequeue.wire import QUEUE
+
+from worker.events import Events
+from worker.intake import Intake
+from worker.lane import Desk
+from worker.reads import AT_ONCE, ReadLane
+from worker.settings import Settings
+from worker.store import Store, Token
+from worker.tables import Tables
+from worker.warehouse import Connections, target
+from worker.writes import WriteLane
+
+REDIS_TIMEOUT_S = 5.0
+
+
+class Consumer(consumer.Consumer):  # type: ignore[misc]
+    """Celery's consumer for events and remote control only. kombu pops a message before it stores it as its own, and
+    so may lose it: the intake reads the queue itself, and kombu consumes none."""
+
+    def __init__(self, *args: Any, **kwargs: Any) -> None:
+        kwargs["app"].amqp.queues.deselect(QUEUE)
+        super().__init__(*args, **{**kwargs, "without_mingle": True, "without_gossip": True})
+
+
+class IntakeStep(bootsteps.StartStopStep):  # type: ignore[misc]
+    """The composition root of a worker process."""
+
+    requires = ("celery.worker.components:Pool",)
+
+    def __init__(self, worker: Any, **kwargs: Any) -> None:
+        super().__init__(worker, **kwargs)
+        self._running: Running | None = None
+
+    def start(self, worker: Any) -> None:
+        self._running = Running(worker.app, worker.hostname)
+        self._running.start()
+
+    def stop(self, worker: Any) -> None:
+        if self._running is not None:
+            self._running.stop(wait=True)
+
+    def terminate(self, worker: Any) -> None:
+        if self._running is not None:
+            self._running.stop(wait=False)
+
+
+class Running:
+    """All parts of a worker, built and wired."""
+
+    def __init__(self, app: Any, hostname: str) -> None:
+        settings = Settings.from_env()
+        where = target(warehouse_id=os.environ.get("DATABRICKS_WAREHOUSE_ID", ""), http_path=settings.http_path)
+        self._redis = connect(settings.redis_url, timeout_s=REDIS_TIMEOUT_S)
+        self._connections = Connections(where, statement_timeout_s=settings.statement_timeout_s)
+        self._events = Events(app, hostname)
+        self._pool = ThreadPoolExecutor(min(AT_ONCE, settings.threads), thread_name_prefix="read")
+        token = Token(f"{hostname}/{os.getpid()}@{socket.gethostname()}/{uuid4().hex[:12]}")
+        store = Store(self._redis, token)
+        execute = self._connections.execute
+        tables = Tables(execute, properties=settings.table_properties)
+        desk = Desk(store, settings, worker=hostname, notify=self._events.notify)
+        self._intake = Intake(
+            store,
+            writes=WriteLane(desk, tables, execute),
+            reads=ReadLane(desk, tables, execute, self._pool),
+            threads=settings.threads,
+            lease_ttl_s=settings.lease_ttl_s,
+        )
+
+    def start(self) -> None:
+        self._events.start()
+        self._intake.start()
+
+    def stop(self, *, wait: bool) -> None:
+        """Finish what runs, settle it, and give back the rest and the leases."""
+        self._intake.stop(wait=wait)
+        self._pool.shutdown(wait=wait)
+        self._connections.close()
+        self._events.stop()
+        self._redis.close()

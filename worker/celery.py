@@ -1,0 +1,67 @@
+"""The Celery app: `celery -A worker worker`, `celery -A worker flower`. Its configuration is read when first needed."""
+
+from __future__ import annotations
+
+import os
+from importlib.resources import files
+from typing import Any
+from urllib.parse import parse_qs, urlsplit
+
+from celery import Celery
+from lakequeue.wire import QUEUE
+
+from worker.bootstep import IntakeStep
+from worker.settings import Settings
+
+TIMEOUT_S = 5
+
+
+def configuration() -> dict[str, Any]:
+    """Celery's settings, from the environment.
+
+    The timeouts make a half-open connection an error within seconds; by default it hangs for minutes.
+    """
+    settings = Settings.from_env()
+    url = with_tls_checked(settings.redis_url)
+    return {
+        "broker_url": url,
+        "result_backend": url,
+        "result_expires": settings.result_expires_s,
+        "accept_content": ["json"],
+        "task_serializer": "json",
+        "result_serializer": "json",
+        "event_serializer": "json",
+        "task_default_queue": QUEUE,
+        "worker_pool": "threads",
+        "worker_concurrency": 1,
+        "worker_consumer": "worker.bootstep:Consumer",
+        "worker_send_task_events": True,
+        "worker_cancel_long_running_tasks_on_connection_loss": False,
+        "broker_connection_retry_on_startup": True,
+        "broker_transport_options": {
+            "socket_timeout": TIMEOUT_S,
+            "socket_connect_timeout": TIMEOUT_S,
+            "socket_keepalive": True,
+            "health_check_interval": 10,
+        },
+        "redis_socket_timeout": TIMEOUT_S,
+        "redis_socket_connect_timeout": TIMEOUT_S,
+        "redis_socket_keepalive": True,
+        "redis_backend_health_check_interval": 10,
+    }
+
+
+def with_tls_checked(url: str) -> str:
+    """Celery takes a `rediss://` URL only with its check of certificates spelled out."""
+    parts = urlsplit(url)
+    if parts.scheme != "rediss" or "ssl_cert_reqs" in parse_qs(parts.query):
+        return url
+    return url + ("&" if parts.query else "?") + "ssl_cert_reqs=required"
+
+
+app = Celery("lakequeue")
+app.add_defaults(configuration)
+app.steps["worker"].add(IntakeStep)
+
+# Flower looks for its configuration in the working directory. Without ours its pages would be open to everyone.
+os.environ.setdefault("FLOWER_CONF", str(files("worker").joinpath("flowerconfig.py")))

@@ -1,0 +1,177 @@
+"""`python -m worker doctor`: is everything there that a worker needs, and if not, what to do about it."""
+
+from __future__ import annotations
+
+import os
+import sys
+from collections.abc import Callable, Iterator
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from importlib.metadata import PackageNotFoundError, version
+from typing import Literal
+from urllib.parse import urlsplit
+
+import redis
+from databricks.sdk import WorkspaceClient
+from databricks.sdk.core import Config
+from databricks.sdk.errors import NotFound, PermissionDenied, Unauthenticated
+from databricks.sdk.errors.base import DatabricksError
+from lakequeue.settings import connect
+
+from tasks import statements
+from worker.settings import Settings
+from worker.warehouse import Connection, Misconfigured, StatementFailed, Target, target
+
+Mark = Literal["ok", "warn", "FAIL", "skip"]
+
+OLDEST_REDIS = 7
+CLOCK_SKEW_S = 5.0
+PACKAGES = ("celery", "redis", "pydantic", "databricks-sql-connector", "databricks-sdk", "flower")
+CONNECTOR = "4.9.0"
+SILENT = ("STOPPED", "STOPPING", "DELETED", "DELETING")
+
+
+@dataclass(frozen=True, slots=True)
+class Finding:
+    """One line of the report. `remedy` says what to do, where something is wrong."""
+
+    mark: Mark
+    what: str
+    told: str
+    remedy: str = ""
+
+    def __str__(self) -> str:
+        line = f"{self.mark:<4} {self.what:<12} {self.told}"
+        return f"{line}\n     {'':<12} -> {self.remedy}" if self.remedy else line
+
+
+def examine(*, wake: bool) -> Iterator[Finding]:
+    """All findings, each as soon as it is known. A stopped warehouse is started only if `wake`."""
+    try:
+        settings = Settings.from_env()
+    except ValueError as exc:
+        yield Finding("FAIL", "settings", str(exc), "correct the variable")
+        return
+    yield from versions()
+    yield from redis_findings(settings)
+    warehouse_id = os.environ.get("DATABRICKS_WAREHOUSE_ID", "")
+    try:
+        where = target(warehouse_id=warehouse_id, http_path=settings.http_path)
+    except Misconfigured as exc:
+        yield Finding("FAIL", "credentials", "the warehouse cannot be addressed", str(exc))
+        return
+    client = WorkspaceClient(config=where.config)
+    credentials = ask_workspace("credentials", lambda: _identity(client, where))
+    yield credentials
+    if credentials.mark == "FAIL":
+        return
+    state = ask_workspace("warehouse", lambda: _warehouse(client, warehouse_id))
+    yield state
+    if state.mark == "FAIL":
+        return
+    if state.mark == "skip" and not wake:
+        yield Finding("skip", "statement", "not sent, it would start the warehouse", "run doctor --wake to try one")
+        return
+    yield statement(where, settings)
+
+
+def versions() -> Iterator[Finding]:
+    found = []
+    for name in PACKAGES:
+        try:
+            found.append(f"{name} {version(name)}")
+        except PackageNotFoundError:
+            yield Finding("FAIL", "versions", f"{name} is not installed", "install the project with its constraints")
+    yield Finding("ok", "versions", f"python {sys.version.split()[0]}, {', '.join(found)}")
+    if (connector := version("databricks-sql-connector")) != CONNECTOR:
+        yield Finding(
+            "FAIL",
+            "versions",
+            f"databricks-sql-connector {connector} instead of {CONNECTOR}",
+            "install the pinned one: another may send a statement twice",
+        )
+
+
+def redis_findings(settings: Settings) -> Iterator[Finding]:
+    shown = shown_url(settings.redis_url)
+    try:
+        client = connect(settings.redis_url, timeout_s=5)
+        info = client.info()
+    except (redis.RedisError, OSError, ValueError) as exc:
+        yield Finding("FAIL", "redis", f"{shown}: {type(exc).__name__}", "start it, or correct LAKEQUEUE_REDIS_URL")
+        return
+    name = "Valkey" if "valkey_version" in info else "Redis"
+    number = str(info.get("valkey_version") or info.get("redis_version"))
+    if int(str(info.get("redis_version", "0")).split(".")[0]) < OLDEST_REDIS:
+        yield Finding("FAIL", "redis", f"{name} {number} at {shown}", f"install {OLDEST_REDIS}.0 or newer")
+    else:
+        yield Finding("ok", "redis", f"{name} {number} at {shown}")
+    if info.get("maxmemory_policy") != "noeviction":
+        yield Finding(
+            "FAIL",
+            "redis",
+            f"maxmemory-policy is {info.get('maxmemory_policy')}: queued jobs may be thrown away",
+            "set maxmemory-policy noeviction",
+        )
+    if not info.get("aof_enabled"):
+        yield Finding("warn", "redis", "no append-only file: a restart loses what is queued", "set appendonly yes")
+    client.close()
+
+
+def ask_workspace(what: str, ask: Callable[[], Finding]) -> Finding:
+    """A question to the workspace's control plane, which starts nothing."""
+    try:
+        return ask()
+    except Unauthenticated as exc:
+        return Finding("FAIL", what, _short(exc), "renew the token or the client secret")
+    except PermissionDenied as exc:
+        return Finding("FAIL", what, _short(exc), "grant CAN USE on the warehouse to this identity")
+    except NotFound as exc:
+        return Finding("FAIL", what, _short(exc), "correct DATABRICKS_WAREHOUSE_ID")
+    except (DatabricksError, ValueError, OSError, TimeoutError) as exc:
+        return Finding("FAIL", what, type(exc).__name__, "check DATABRICKS_HOST, the network and the proxy settings")
+
+
+def statement(where: Target, settings: Settings) -> Finding:
+    """One statement, as a worker would send it; compares the clocks."""
+    connection = Connection(where, statement_timeout_s=settings.statement_timeout_s)
+    try:
+        answer = connection.execute(statements.who_and_when())
+    except StatementFailed as exc:
+        return Finding("FAIL", "statement", str(exc), "see the error class in Databricks' documentation")
+    finally:
+        connection.close()
+    user, now = answer.rows[0][0], answer.rows[0][1]
+    skew = (now.replace(tzinfo=now.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+    told = f"answered in {answer.elapsed_s * 1000:.0f} ms as {user}"
+    if abs(skew) > CLOCK_SKEW_S + answer.elapsed_s:
+        return Finding("warn", "statement", f"{told}; its clock is {skew:+.0f} s from ours", "set this machine's clock")
+    return Finding("ok", "statement", told)
+
+
+def shown_url(url: str) -> str:
+    """A URL without its user and password."""
+    parts = urlsplit(url)
+    return f"{parts.scheme}://{parts.hostname or ''}:{parts.port or 6379}{parts.path}"
+
+
+def _identity(client: WorkspaceClient, where: Target) -> Finding:
+    me = client.current_user.me()
+    return Finding("ok", "credentials", f"{me.user_name} on {where.host} ({_auth_type(where.config)})")
+
+
+def _auth_type(config: Config) -> str:
+    return config.auth_type or "unknown"
+
+
+def _warehouse(client: WorkspaceClient, warehouse_id: str) -> Finding:
+    if not warehouse_id:
+        return Finding("skip", "warehouse", "LAKEQUEUE_HTTP_PATH is used; its state is not known")
+    found = client.warehouses.get(warehouse_id)
+    state = found.state.value if found.state else "UNKNOWN"
+    told = f"{found.name or warehouse_id} is {state}"
+    return Finding("skip" if state in SILENT else "ok", "warehouse", told)
+
+
+def _short(exc: Exception) -> str:
+    return f"{type(exc).__name__}: {str(exc)[:200]}"

@@ -1,0 +1,298 @@
+"""What running any lane takes: its messages as entries, and the settling of their outcomes."""
+
+from __future__ import annotations
+
+import random
+import time
+from collections.abc import Callable, Iterable, Sequence
+from dataclasses import dataclass
+from datetime import UTC, datetime
+from hashlib import blake2b
+from typing import Any
+from uuid import uuid4
+
+from lakequeue import wire
+from lakequeue.errors import InvalidJob
+from lakequeue.identifiers import TableName, check_job_id
+from lakequeue.jobs import Job
+from lakequeue.keys import Lane, Partition, table_of
+
+from tasks import records
+from tasks.records import Member, Outcome
+from tasks.verdicts import Failure, backoff_s
+from worker.settings import Settings
+from worker.store import Freezing, Frozen, Store, Waiting
+from worker.warehouse import Answer
+
+CHUNK = 1000
+"""Messages read from a list at once: it bounds what a worker holds, whatever the backlog."""
+
+Notify = Callable[[str, Sequence[Member], Sequence[Outcome]], None]
+"""Told what happened to jobs: `received`, `started` or `settled`."""
+
+
+@dataclass(frozen=True, slots=True)
+class Entry:
+    """One message of a lane: the job in it, or why there is none."""
+
+    member: Member
+    message: bytes
+    job: Job | None
+    error: InvalidJob | None = None
+
+
+@dataclass(frozen=True, slots=True)
+class Refusal:
+    """A job that fails without a statement, or by one."""
+
+    entry: Entry
+    message: str
+    details: dict[str, Any]
+    code: str
+    committed: str = "not_committed"
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """The lane that is run, in its partition."""
+
+    partition: Partition
+    lane: Lane
+
+    @property
+    def table(self) -> TableName:
+        return TableName.parse(table_of(self.lane))
+
+
+@dataclass(frozen=True, slots=True)
+class Turn:
+    """How a turn at a lane ended: `due_in_s` seconds from now it wants another, None when it is empty.
+
+    `settled`: the batch is done with, so the messages behind it are at the head now.
+    """
+
+    due_in_s: float | None
+    settled: bool = False
+
+    @classmethod
+    def after(cls, seconds: float) -> Turn:
+        return cls(seconds)
+
+    @classmethod
+    def of(cls, left: int) -> Turn:
+        """After a settling that left so many messages in the lane (-1: it had been settled before)."""
+        return cls(0.0 if left > 0 else None, settled=left >= 0)
+
+
+class Desk:
+    """Where both kinds of lane freeze and settle; shared by all threads of a worker."""
+
+    def __init__(self, store: Store, settings: Settings, *, worker: str, notify: Notify) -> None:
+        self.store = store
+        self.settings = settings
+        self.clock_offset_us = 0
+        self._worker = worker
+        self._notify = notify
+
+    def more(self, place: Place, messages: list[bytes], *, upto: int) -> list[bytes]:
+        """As many messages of the head as `upto`, of which `messages` are there already."""
+        while len(messages) < upto:
+            last = min(upto, len(messages) + CHUNK) - 1
+            chunk = self.store.look(place.partition, place.lane, len(messages), last).messages
+            if not chunk:
+                break
+            messages = messages + chunk
+        return messages
+
+    def freeze(
+        self,
+        place: Place,
+        members: Sequence[Member],
+        *,
+        span: int,
+        attempt: int,
+        identity: str = "",
+        replaces: str = "",
+        again: Frozen | None = None,
+    ) -> tuple[Frozen, frozenset[str]]:
+        """Freeze jobs for one statement; with `again`, the same batch and stamp once more."""
+        batch = again.batch if again else uuid4().hex[:16]
+        if again is None and attempt == 1 and not replaces:
+            self._notify("received", members, ())
+        new = Freezing(
+            batch=batch,
+            span=span,
+            started=[(m.id, records.started(m, batch=batch, worker=self._worker, attempt=attempt)) for m in members],
+            attempt=attempt,
+            identity=identity,
+            replaces=replaces,
+            keep_stamp_us=again.stamp_us if again else None,
+        )
+        frozen, excluded = self.store.freeze(
+            place.partition,
+            place.lane,
+            new,
+            start_within_s=self.settings.start_within_s,
+            clock_offset_us=self.clock_offset_us,
+        )
+        self._notify("started", [m for m in members if m.id not in excluded], ())
+        return frozen, excluded
+
+    def settle(
+        self,
+        place: Place,
+        frozen: Frozen,
+        *,
+        remove: int,
+        members: Sequence[Member] = (),
+        outcomes: Sequence[Outcome] = (),
+        refused: Iterable[Refusal] = (),
+        waiting: Waiting | None = None,
+    ) -> int:
+        """Store what became of jobs (`members` and `outcomes` side by side) and of refused ones; see `Store.settle`."""
+        at = wire.isoformat(datetime.now(UTC))
+        told = list(zip(members, outcomes, strict=True))
+        dead = []
+        for refusal in refused:
+            details = {"error": refusal.code, **refusal.details}
+            outcome = records.failed(
+                refusal.entry.member,
+                message=refusal.message,
+                details=details,
+                error=refusal.code,
+                finished_at=at,
+            )
+            told.append((refusal.entry.member, outcome))
+            letter = records.dead_letter(
+                refusal.entry.member,
+                message=refusal.entry.message,
+                reason=refusal.message,
+                details=details,
+                committed=refusal.committed,
+                at=at,
+            )
+            dead.append((refusal.entry.member.id, letter))
+        left = self.store.settle(
+            place.partition,
+            place.lane,
+            frozen.batch,
+            remove=remove,
+            outcomes=[outcome for _, outcome in told],
+            dead=dead,
+            expires_s=self.settings.result_expires_s,
+            waiting=waiting,
+        )
+        if left >= 0:
+            self._notify("settled", [member for member, _ in told], [outcome for _, outcome in told])
+        return left
+
+    def postpone(
+        self,
+        place: Place,
+        frozen: Frozen,
+        members: Sequence[Member],
+        failure: Failure,
+        *,
+        attempts: int,
+        done: Sequence[tuple[Member, Outcome]] = (),
+        refused: Sequence[Refusal] = (),
+    ) -> float:
+        """Thaw a batch of which nothing, or only what is `done` or `refused`, has an outcome.
+
+        Returns for how many seconds its lane waits.
+        """
+        delay = 0.0
+        if failure.cause not in ("session", "expired") or attempts > 1:
+            delay = backoff_s(
+                attempts,
+                first_s=self.settings.backoff_first_s,
+                longest_s=self.settings.backoff_longest_s,
+                jitter=random.uniform(0.1, 1.0),
+            )
+        until = time.time() + delay
+        next_try = wire.isoformat(datetime.fromtimestamp(until, UTC))
+        outcomes = [records.retry(m, attempts=attempts, error=failure.code, next_try=next_try) for m in members]
+        self.settle(
+            place,
+            frozen,
+            remove=0,
+            members=[*(member for member, _ in done), *members],
+            outcomes=[*(outcome for _, outcome in done), *outcomes],
+            refused=refused,
+            waiting=Waiting(attempts, until, failure.code),
+        )
+        return delay
+
+    def receipt(
+        self, frozen: Frozen, *, jobs: int, rows: int, answer: Answer | None, started_at: str
+    ) -> dict[str, Any]:
+        """What the receipts of a batch's jobs share."""
+        return {
+            "batch": frozen.batch,
+            "batch_jobs": jobs,
+            "batch_rows": rows,
+            "statement": answer.statement_id if answer else None,
+            "attempts": frozen.attempt,
+            "started_at": started_at,
+            "finished_at": wire.isoformat(datetime.now(UTC)),
+            "warehouse_ms": round(answer.elapsed_s * 1000, 1) if answer else None,
+        }
+
+
+def read_entry(message: bytes, place: Place) -> Entry:
+    """Decode and validate a message. What is wrong with it is in the entry: it blocks nothing."""
+    table = table_of(place.lane)
+    try:
+        received = wire.decode(message)
+        check_job_id(received.id)
+    except ValueError as exc:
+        name = "unreadable-" + blake2b(message, digest_size=12).hexdigest()
+        member = Member(name, "records.unknown", table, 0, "", "", name)
+        return Entry(member, message, None, InvalidJob(str(exc), {"errors": []}))
+
+    def member_of(rows: int) -> Member:
+        return Member(
+            received.id,
+            received.task,
+            table,
+            rows,
+            received.digest,
+            received.enqueued_at,
+            received.root_id,
+            received.parent_id,
+        )
+
+    try:
+        job = wire.to_job(received)
+    except InvalidJob as exc:
+        return Entry(member_of(received.rows), message, None, exc)
+    if str(job.table_name) != table or (job.op == "read") != place.lane.startswith("r:"):
+        wrong = InvalidJob(f"a {job.op} of {job.table_name} does not belong into this list", {"errors": []})
+        return Entry(member_of(job.row_count), message, None, wrong)
+    return Entry(member_of(job.row_count), message, job)
+
+
+def invalid(entry: Entry, error: InvalidJob) -> Refusal:
+    return Refusal(entry, error.message, error.details, "INVALID_JOB")
+
+
+def refused_by(entry: Entry, failure: Failure, *, alone: bool, committed: str = "not_committed") -> Refusal:
+    """A job that a failed statement fails. The warehouse's text may hold values: only a job alone gets to see it."""
+    details: dict[str, Any] = {"error_class": failure.error_class, "sqlstate": failure.sqlstate}
+    if alone:
+        details["text"] = failure.text[:500]
+    message = f"{entry.member.task.removeprefix('records.')} {entry.member.table}: {_advice(failure)}"
+    return Refusal(entry, message, details, failure.code, committed)
+
+
+_ADVICE = {
+    "row": "a value does not fit the table ({code}); correct the row and enqueue it again",
+    "shape": "the job does not fit the table ({code}); compare its columns with the table's",
+    "missing": "the table does not exist ({code}); create it, or enqueue with auto_create and schema_definition",
+    "permission": "the worker may not do this ({code}); grant it the privilege, then replay the job",
+    "answer": "whether it was committed is not known ({code}); look for its _job_id in the table before replaying it",
+}
+
+
+def _advice(failure: Failure) -> str:
+    return _ADVICE.get(failure.cause, "the warehouse refused it ({code})").format(code=failure.code)

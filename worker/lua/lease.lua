@@ -1,0 +1,35 @@
+#!lua flags=allow-oom
+-- Renew a worker's leases and take its fair share of the free ones.
+-- ARGV: token, time to live in ms, partitions in all, 'all' or 'mine' (take only what was this worker's last).
+-- Returns: fair share, workers alive, then the partitions this worker owns now.
+local token, ttl = ARGV[1], tonumber(ARGV[2])
+local time = redis.call('TIME')
+local now = tonumber(time[1]) + tonumber(time[2]) / 1000000
+redis.call('ZADD', 'lakequeue:workers', string.format('%.3f', now + ttl / 1000), token)
+redis.call('ZREMRANGEBYSCORE', 'lakequeue:workers', '-inf', string.format('(%.3f', now))
+local alive = redis.call('ZCARD', 'lakequeue:workers')
+local count = tonumber(ARGV[3])
+local fair = math.ceil(count / alive)
+local owned, free = {}, {}
+for p = 0, count - 1 do
+  local key = 'lakequeue:lease:' .. p
+  local owner = redis.call('GET', key)
+  if owner == token then
+    redis.call('PEXPIRE', key, ttl)
+    owned[#owned + 1] = p
+  elseif not owner then
+    local last = redis.call('HGET', 'lakequeue:owners', tostring(p))
+    if last == token then
+      table.insert(free, 1, p)
+    elseif ARGV[4] == 'all' then
+      free[#free + 1] = p
+    end
+  end
+end
+for _, p in ipairs(free) do
+  if #owned >= fair then break end
+  redis.call('SET', 'lakequeue:lease:' .. p, token, 'PX', ttl)
+  redis.call('HSET', 'lakequeue:owners', tostring(p), token)
+  owned[#owned + 1] = p
+end
+return { fair, alive, unpack(owned) }

@@ -1,0 +1,45 @@
+#!lua flags=allow-oom
+-- Store outcomes, keep dead letters, and remove the settled messages: all of it, or nothing.
+-- ARGV: token, partition, lane, batch, messages to remove, seconds a finished record lives, Unix seconds now,
+--   attempts so far, Unix milliseconds until which the lane waits, error code (attempts '' if it does not wait),
+--   number of outcomes, then for each: id, '1' if final, record; then for each dead letter: id, JSON.
+-- The first final outcome of a job wins. Returns how many messages the lane holds now; -1 if it was settled before.
+local token, partition, lane, batch = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if redis.call('GET', 'lakequeue:lease:' .. partition) ~= token then
+  return redis.error_reply('LEASELOST partition ' .. partition)
+end
+local frozen = 'lakequeue:frozen:' .. lane
+if redis.call('HGET', frozen, 'batch') ~= batch then
+  return -1
+end
+local outcomes = tonumber(ARGV[11])
+for i = 12, 11 + outcomes * 3, 3 do
+  local key = 'celery-task-meta-' .. ARGV[i]
+  local record = redis.call('GET', key)
+  local state = record and string.match(record, '^{"status": ?"(%u+)"')
+  if state ~= 'SUCCESS' and state ~= 'FAILURE' and state ~= 'REVOKED' then
+    if ARGV[i + 1] == '1' then
+      redis.call('SET', key, ARGV[i + 2], 'EX', ARGV[6])
+      redis.call('PUBLISH', key, ARGV[i + 2])
+    else
+      redis.call('SET', key, ARGV[i + 2])
+    end
+  end
+end
+for i = 12 + outcomes * 3, #ARGV, 2 do
+  redis.call('HSET', 'lakequeue:dead', ARGV[i], ARGV[i + 1])
+  redis.call('ZADD', 'lakequeue:dead:index', ARGV[7], ARGV[i])
+end
+local list = 'lakequeue:jobs:' .. lane
+if tonumber(ARGV[5]) > 0 then
+  redis.call('LTRIM', list, ARGV[5], -1)
+end
+redis.call('DEL', frozen, 'lakequeue:wait:' .. lane)
+if ARGV[8] ~= '' then
+  redis.call('HSET', 'lakequeue:wait:' .. lane, 'attempts', ARGV[8], 'until', ARGV[9], 'error', ARGV[10])
+end
+local left = redis.call('LLEN', list)
+if left == 0 then
+  redis.call('SREM', 'lakequeue:ready:' .. partition, lane)
+end
+return left

@@ -1,0 +1,103 @@
+"""Settings of a worker, each an environment variable `LAKEQUEUE_<NAME>`; the warehouse's are Databricks' own."""
+
+from __future__ import annotations
+
+import json
+import os
+from collections.abc import Mapping
+from dataclasses import dataclass, field, fields
+from typing import Any
+
+from lakequeue.settings import DEFAULT_URL
+
+
+@dataclass(frozen=True, slots=True)
+class Settings:
+    """Times are in seconds (`_s`), sizes in bytes. `describe()` lists every variable with its meaning."""
+
+    redis_url: str = field(default=DEFAULT_URL, metadata={"is": "broker and result backend, one Redis URL"})
+    threads: int = field(default=8, metadata={"is": "statements a worker runs at once"})
+    linger_s: float = field(default=0.0, metadata={"is": "wait this long before a batch for more jobs to join it"})
+    max_batch_rows: int = field(default=50_000, metadata={"is": "rows in one statement, at most"})
+    max_batch_jobs: int = field(default=10_000, metadata={"is": "jobs in one statement, at most"})
+    max_batch_bytes: int = field(
+        default=900_000,
+        metadata={"is": "bytes of one statement's rows, at most (the 1 MB bound is unconfirmed)"},
+    )
+    start_within_s: float = field(
+        default=60.0,
+        metadata={"is": "a statement that starts later than this fails by itself and is sent anew"},
+    )
+    statement_timeout_s: int = field(default=120, metadata={"is": "STATEMENT_TIMEOUT of every session"})
+    proof_margin_s: float = field(
+        default=10.0, metadata={"is": "added to both before an unproved statement is taken as not committed"}
+    )
+    lease_ttl_s: float = field(default=10.0, metadata={"is": "a dead worker's tables are taken over after this"})
+    backoff_first_s: float = field(default=1.0, metadata={"is": "longest wait after a first transient failure"})
+    backoff_longest_s: float = field(default=60.0, metadata={"is": "longest wait between two attempts"})
+    result_expires_s: int = field(
+        default=86_400, metadata={"is": "a finished job's record, and its id, live this long"}
+    )
+    repeat_unprovable: bool = field(
+        default=False, metadata={"is": "repeat an append that cannot be proved, at the risk of doubling it"}
+    )
+    table_properties: Mapping[str, str] = field(
+        default_factory=dict, metadata={"is": "JSON object of extra properties of created tables"}
+    )
+    http_path: str = field(
+        default="", metadata={"is": "HTTP path of the warehouse, if it is not /sql/1.0/warehouses/<id>"}
+    )
+
+    @classmethod
+    def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
+        """Read the environment.
+
+        Raises:
+            ValueError: naming the variable that cannot be used.
+        """
+        given: dict[str, Any] = {}
+        for each in fields(cls):
+            name = variable(each.name)
+            if text := environ.get(name):
+                try:
+                    given[each.name] = _read(each.type, text)
+                except ValueError as exc:
+                    raise ValueError(f"{name}: {exc}") from exc
+        return cls(**given)
+
+
+def variable(field_name: str) -> str:
+    return "LAKEQUEUE_" + field_name.upper()
+
+
+def describe() -> list[tuple[str, str, str]]:
+    """Each variable with its default and its meaning."""
+    told = []
+    for each in fields(Settings):
+        default = "" if each.name == "table_properties" else str(each.default)
+        told.append((variable(each.name), default, each.metadata["is"]))
+    return told
+
+
+def _read(kind: Any, text: str) -> Any:
+    match kind:
+        case "int":
+            number = int(text)
+        case "float":
+            number = float(text)  # type: ignore[assignment]
+        case "bool":
+            if text.lower() not in ("true", "false", "1", "0"):
+                raise ValueError("expected true or false")
+            return text.lower() in ("true", "1")
+        case "Mapping[str, str]":
+            loaded = json.loads(text)
+            if not isinstance(loaded, dict) or not all(isinstance(v, str) for v in loaded.values()):
+                raise ValueError(
+                    'expected a JSON object of strings, such as {"delta.autoOptimize.autoCompact": "true"}'
+                )
+            return loaded
+        case _:
+            return text
+    if not 0 <= number < 1e9:
+        raise ValueError("expected a number from 0 to 1e9")
+    return number

@@ -1,0 +1,73 @@
+"""The tables of the warehouse as this worker knows them: described once, created when a job asks for it."""
+
+from __future__ import annotations
+
+import threading
+from collections.abc import Callable, Mapping
+
+from lakequeue.identifiers import TableName
+from lakequeue.jobs import Write
+
+from tasks import statements
+from tasks.sql import Statement
+from tasks.table import Table, from_describe_json
+from worker.warehouse import Answer, StatementFailed
+
+
+class Tables:
+    """A cache of descriptions. A lane runs on one thread at a time, so a table is described and created once."""
+
+    def __init__(self, execute: Callable[[Statement], Answer], *, properties: Mapping[str, str]) -> None:
+        self._execute = execute
+        self._properties = properties
+        self._known: dict[str, Table] = {}
+        self._lock = threading.Lock()
+
+    def get(self, name: TableName) -> Table:
+        """The table, described now if it is not known yet.
+
+        Raises:
+            StatementFailed: cause `missing` if there is none.
+        """
+        with self._lock:
+            known = self._known.get(str(name))
+        if known is not None:
+            return known
+        answer = self._execute(statements.describe(name))
+        table = from_describe_json(name, "".join(str(row[0]) for row in answer.rows))
+        with self._lock:
+            self._known[str(name)] = table
+        return table
+
+    def get_or_create(self, name: TableName, job: Write) -> Table:
+        """As `get`, but a missing table is created if the job says so and how, with its schema and catalog.
+
+        Raises:
+            StatementFailed: cause `missing` if there is none and the job does not create it.
+        """
+        try:
+            return self.get(name)
+        except StatementFailed as exc:
+            if exc.failure.cause != "missing" or not job.auto_create or not job.schema_definition:
+                raise
+        create = statements.create_table(name, job.schema_definition, self._properties)
+        try:
+            self._execute(create)
+        except StatementFailed as exc:
+            # Only what is missing is created: CREATE CATALOG takes a privilege that few workers have.
+            if exc.failure.cause != "missing":
+                raise
+            try:
+                self._execute(statements.create_schema(name))
+            except StatementFailed as inner:
+                if inner.failure.cause != "missing":
+                    raise
+                self._execute(statements.create_catalog(name))
+                self._execute(statements.create_schema(name))
+            self._execute(create)
+        return self.get(name)
+
+    def forget(self, name: TableName) -> Table | None:
+        """Drop what is known of a table that seems to have changed; returns it."""
+        with self._lock:
+            return self._known.pop(str(name), None)

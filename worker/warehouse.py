@@ -1,0 +1,225 @@
+"""The one place that talks to Databricks: databricks-sql-connector, set so that it never sends a statement twice."""
+
+from __future__ import annotations
+
+import threading
+import time
+from collections.abc import Iterator, Sequence
+from contextlib import contextmanager
+from dataclasses import dataclass, field
+from typing import Any
+from urllib.parse import urlsplit
+
+import urllib3.exceptions as http
+from databricks import sql as databricks_sql
+from databricks.sdk.core import Config
+from databricks.sql import exc as connector
+
+from tasks import verdicts
+from tasks.sql import Statement
+from tasks.verdicts import Failure
+
+PATIENCE_S = 10
+"""For how long one call of the SDK is repeated. Waiting longer is the lanes' business."""
+
+LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
+
+
+class StatementFailed(Exception):
+    """A statement brought no result; `failure` says what follows from that. The text is safe to log."""
+
+    def __init__(self, failure: Failure) -> None:
+        super().__init__(f"{failure.error_class} ({failure.verdict})")
+        self.failure = failure
+
+
+class Misconfigured(Exception):
+    """The environment names no warehouse that could be used, or no credentials; says what to do."""
+
+
+@dataclass(frozen=True, slots=True)
+class Answer:
+    """What a statement brought: `affected` rows (None if the server did not say), columns and rows of a result."""
+
+    statement_id: str | None
+    affected: int | None
+    columns: tuple[str, ...]
+    rows: Sequence[Any]
+    elapsed_s: float
+
+
+@dataclass(frozen=True, slots=True)
+class Target:
+    """Where the warehouse is, as the connector wants it. Credentials stay in the SDK's configuration."""
+
+    host: str
+    http_path: str
+    config: Config = field(repr=False, compare=False)
+
+    @property
+    def plain_http(self) -> bool:
+        return self.host.startswith("http://")
+
+
+def target(*, warehouse_id: str, http_path: str = "") -> Target:
+    """Resolve host and credentials with the SDK's unified authentication: environment, profile, OAuth M2M.
+
+    Raises:
+        Misconfigured: saying which variable to set.
+    """
+    try:
+        # The SDK asks the host about itself first, and by default goes on for five minutes if that is not there.
+        config = Config(retry_timeout_seconds=PATIENCE_S, http_timeout_seconds=PATIENCE_S)
+        config.authenticate()
+    except Exception as exc:  # the SDK raises ValueError and its own errors alike
+        raise Misconfigured(
+            "no usable Databricks credentials: set DATABRICKS_HOST and DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and "
+            f"DATABRICKS_CLIENT_SECRET, or DATABRICKS_CONFIG_PROFILE ({type(exc).__name__})"
+        ) from exc
+    if not config.host:
+        raise Misconfigured("DATABRICKS_HOST is not set")
+    parts = urlsplit(config.host)
+    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
+        raise Misconfigured("DATABRICKS_HOST is plain http: credentials travel over https, except to this machine")
+    if not warehouse_id and not http_path:
+        raise Misconfigured("DATABRICKS_WAREHOUSE_ID is not set: it is in the warehouse's connection details")
+    return Target(config.host.rstrip("/"), http_path or f"/sql/1.0/warehouses/{warehouse_id}", config)
+
+
+class Connection:
+    """One session, opened when first needed and again after it was lost. For one thread at a time."""
+
+    def __init__(self, where: Target, *, statement_timeout_s: int, socket_timeout_s: float = 60.0) -> None:
+        self._where = where
+        self._session = {
+            "ANSI_MODE": "true",
+            "TIMEZONE": "UTC",
+            "STATEMENT_TIMEOUT": str(statement_timeout_s),
+        }
+        self._socket_timeout_s = socket_timeout_s
+        self._open: Any = None
+
+    def execute(self, statement: Statement) -> Answer:
+        """Send a statement, once, and fetch its whole result.
+
+        Raises:
+            StatementFailed: with the verdict. The session is closed where it is of no use any more.
+        """
+        started = time.monotonic()
+        with self._translated(sending=False):
+            self._where.config.authenticate()  # a token that cannot be renewed is found before anything is sent
+            connection = self._connected()
+        with self._translated(sending=True), connection.cursor() as cursor:
+            cursor.execute(str(statement.sql), dict(statement.parameters) or None)
+            columns = tuple(part[0] for part in cursor.description or ())
+            rows = cursor.fetchall() if columns else []
+            affected = cursor.rowcount if cursor.rowcount is not None and cursor.rowcount >= 0 else None
+            return Answer(cursor.query_id, affected, columns, rows, time.monotonic() - started)
+
+    def close(self) -> None:
+        """Close the session; errors of a server that is gone do not matter any more."""
+        if self._open is not None:
+            connection, self._open = self._open, None
+            try:
+                connection.close()
+            except (connector.Error, http.HTTPError, OSError):
+                return
+
+    def _connected(self) -> Any:
+        if self._open is None:
+            plain = {"_connection_uri": self._where.host + self._where.http_path} if self._where.plain_http else {}
+            config = self._where.config
+            connection = databricks_sql.connect(
+                server_hostname=self._where.host if self._where.plain_http else urlsplit(self._where.host).netloc,
+                http_path=self._where.http_path,
+                credentials_provider=lambda: config.authenticate,
+                session_configuration=dict(self._session),
+                user_agent_entry="lakequeue",
+                enable_telemetry=False,
+                _disable_pandas=True,
+                _socket_timeout=self._socket_timeout_s,
+                _retry_delay_min=0.2,
+                _retry_delay_max=5.0,
+                _retry_stop_after_attempts_count=3,
+                _retry_stop_after_attempts_duration=30.0,
+                **plain,
+            )
+            # urllib3 would send ExecuteStatement again when its answer is lost, and on 429 and 503, which may follow a
+            # commit. Polling is repeated by the connector itself. Private, hence the exact version in pyproject.toml.
+            backend: Any = connection.session.backend
+            policy = backend.retry_policy
+            policy.read = policy.other = policy.status = 0
+            policy.connect = 1
+            self._open = connection
+        return self._open
+
+    @contextmanager
+    def _translated(self, *, sending: bool) -> Iterator[None]:
+        try:
+            yield
+        except (connector.Error, http.HTTPError, OSError, ValueError) as exc:
+            failure = translate(exc, sending=sending)
+            if failure.verdict == "unknown" or failure.cause in ("session", "warehouse"):
+                self.close()
+            raise StatementFailed(failure) from exc
+
+
+def translate(exc: Exception, *, sending: bool) -> Failure:
+    """The verdict on an exception of the connector, urllib3 or a socket. `sending`: a statement may have gone out."""
+    failure = _translate(exc)
+    if not sending and failure.verdict == "unknown":
+        return verdicts.never_sent(failure.text, failure.error_class)
+    return failure
+
+
+def _translate(exc: Exception) -> Failure:
+    text = str(exc)
+    if isinstance(exc, http.MaxRetryError):
+        reason = exc.reason
+        if isinstance(reason, (http.NewConnectionError, http.ConnectTimeoutError, http.NameResolutionError)):
+            return verdicts.never_sent(type(reason).__name__)
+        if isinstance(reason, http.ResponseError):
+            code = next((c for c in (429, 503, 500, 502, 504) if f"too many {c} error" in str(reason)), None)
+            return verdicts.of_http(code, str(reason))
+        return verdicts.answer_lost(type(reason).__name__)
+    if isinstance(exc, connector.RequestError):
+        context = getattr(exc, "context", None) or {}
+        return verdicts.of_http(context.get("http-code"), text)
+    if isinstance(exc, connector.ServerOperationError):
+        return verdicts.of_statement(text)
+    if isinstance(exc, connector.DatabaseError):
+        return verdicts.of_statement(text)
+    if isinstance(exc, (connector.InterfaceError, connector.ProgrammingError, connector.NotSupportedError)):
+        return Failure("permanent", "unlisted", type(exc).__name__, None, text)
+    if isinstance(exc, (http.NewConnectionError, http.ConnectTimeoutError, ConnectionRefusedError)):
+        return verdicts.never_sent(type(exc).__name__)
+    return verdicts.answer_lost(type(exc).__name__)
+
+
+class Connections:
+    """One connection per thread, all closed together."""
+
+    def __init__(self, where: Target, *, statement_timeout_s: int) -> None:
+        self._where = where
+        self._statement_timeout_s = statement_timeout_s
+        self._local = threading.local()
+        self._all: list[Connection] = []
+        self._lock = threading.Lock()
+
+    def execute(self, statement: Statement) -> Answer:
+        return self._mine().execute(statement)
+
+    def close(self) -> None:
+        with self._lock:
+            opened, self._all = self._all, []
+        for connection in opened:
+            connection.close()
+
+    def _mine(self) -> Connection:
+        connection: Connection | None = getattr(self._local, "connection", None)
+        if connection is None:
+            connection = Connection(self._where, statement_timeout_s=self._statement_timeout_s)
+            self._local.connection = connection
+            with self._lock:
+                self._all.append(connection)
+        return connection
