@@ -7,8 +7,8 @@ from pathlib import Path
 
 import pytest
 import redis
-
 from lakequeue import Queue
+
 from worker.embedded import EmbeddedRedis, embedded_redis
 
 

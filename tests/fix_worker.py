@@ -12,8 +12,8 @@ from pathlib import Path
 
 import pytest
 import redis
-
 from lakequeue import keys
+
 from tests.fix_localwarehouse import LocalWarehouse
 
 READY_S = 60.0

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import os
 import socket
 from concurrent.futures import ThreadPoolExecutor
@@ -62,6 +63,9 @@ class Running:
 
     def __init__(self, app: Any, hostname: str) -> None:
         settings = Settings.from_env()
+        # The connector tells of every request, and urllib3 of every connection it could not make.
+        for noisy in ("databricks", "urllib3"):
+            logging.getLogger(noisy).setLevel(logging.ERROR)
         where = target(warehouse_id=os.environ.get("DATABRICKS_WAREHOUSE_ID", ""), http_path=settings.http_path)
         self._redis = connect(settings.redis_url, timeout_s=REDIS_TIMEOUT_S)
         self._connections = Connections(where, statement_timeout_s=settings.statement_timeout_s)

@@ -34,22 +34,18 @@ from localwarehouse.types import (
     sql_name,
 )
 
-# Blanks around a value are trimmed by DuckDB's casts as well as by Spark's.
-_INTEGER = r"\s*[+-]?[0-9]{1,38}\s*"
-_PLAIN_DECIMAL = r"[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)"
-# DuckDB reads a longer one wrong when it has an exponent.
-_EXPONENT_DECIMAL = r"[+-]?([0-9]{1,30}\.?[0-9]{0,30}|\.[0-9]{1,30})[eE][+-]?[0-9]{1,2}"
-_DECIMAL = rf"\s*({_PLAIN_DECIMAL}|{_EXPONENT_DECIMAL})\s*"
-_FRACTION = r"\s*[+-]?([0-9]+\.?[0-9]*|\.[0-9]+)([eE][+-]?[0-9]+)?[dDfF]?\s*"
-# The spellings that come: the rest of what Spark reads goes a slower way.
-_COMMON_INSTANT = r"[12]\d\d\d-\d\d-\d\d[ T]([01]\d|2[0-3]):[0-5]\d:[0-5]\d(\.\d*)?"
-_COMMON_OFFSET = r"(Z|[+-]\d\d:\d\d)?"
+# What each cast reads. Blanks around a value are trimmed by DuckDB's casts as well as by Spark's.
+_INTEGER = r"\s*[+-]?\d{1,38}\s*"
+# Digits are counted where there is an exponent: DuckDB reads a longer number wrong.
+_DECIMAL = r"\s*[+-]?((\d+\.?\d*|\.\d+)|(\d{1,30}\.?\d{0,30}|\.\d{1,30})[eE][+-]?\d\d?)\s*"
+_FRACTION = r"(?i)\s*([+-]?((\d+\.?\d*|\.\d+)(e[+-]?\d+)?|inf|infinity)|nan)\s*"
 _DAY = r"([1-9]\d\d\d|0[1-9]\d\d|00[1-9]\d|000[1-9])-\d\d?-\d\d?"
 _CLOCK = r"([01]?\d|2[0-3]):[0-5]?\d(:[0-5]?\d(\.\d*)?)?"
-_ZONE = r"\s*(Z|UTC|GMT|[+-]\d\d?(:?\d\d)?|[A-Za-z_]+/[A-Za-z_/+0-9-]+)"
-_INSTANT = rf"\s*{_DAY}([ T]{_CLOCK}({_ZONE})?)?\s*"
-_FIRST_INSTANT = "TIMESTAMP '0001-01-01 00:00:00'"
-_LAST_INSTANT = "TIMESTAMP '9999-12-31 23:59:59.999999'"
+_ZONE = r"Z|[+-](0\d|1[0-7])(:?[0-5]\d)?|[+-]18(:?00)?| (UTC|[A-Z][A-Za-z_]+/[A-Za-z_/+0-9-]+)"
+_INSTANT = rf"\s*{_DAY}([ T]{_CLOCK}({_ZONE})?)?"
+# Years 1 to 9999 only: outside them no client of the connector can read the value back.
+_TOO_EARLY = "TIMESTAMP '0001-12-31 (BC) 23:59:59.999999'"
+_TOO_LATE = "TIMESTAMP '10000-01-01 00:00:00'"
 
 
 def cast(value: Value, target: DataType) -> Value:
@@ -61,7 +57,7 @@ def cast(value: Value, target: DataType) -> Value:
     if source == VOID:
         return value.become(f"CAST(NULL AS {duckdb_name(target)})", target)
     if source == STRING and not isinstance(target, Array | Map | Struct | Text):
-        return value.become(_from_string(value.sql, target), target)
+        return value.become(_from_string(value, target), target)
     if target == STRING:
         return value.become(_to_string(value), target)
     if isinstance(source, Simple | Decimal) and isinstance(target, Simple | Decimal):
@@ -97,68 +93,39 @@ def _invalid(shown: str, target: DataType) -> str:
     )
 
 
-def _from_string(text: str, target: DataType) -> str:
+def _from_string(value: Value, target: DataType) -> str:
+    first, again, name = value.sql, value.repeated, duckdb_name(target)
     if target == BINARY:
-        return f"encode({text})"
-    name = duckdb_name(target)
-    invalid = _invalid(text, target)
+        return f"encode({first})"
+    read = f"TRY_CAST({again} AS {name})"
+    invalid = _invalid(again, target)
     if isinstance(target, Decimal):
         # Too many digits before the point is another error than no number at all.
         return (
-            f"CASE WHEN regexp_full_match({text}, '{_DECIMAL}') "
-            f"THEN coalesce(TRY_CAST({text} AS {name}), {_out_of_range(text, target)}) ELSE {invalid} END"
+            f"CASE WHEN regexp_full_match({first}, '{_DECIMAL}') "
+            f"THEN coalesce({read}, {_out_of_range(again, target)}) ELSE {invalid} END"
         )
-    if target in INTEGRALS:
-        read = f"CASE WHEN regexp_full_match({text}, '{_INTEGER}') THEN TRY_CAST({text} AS {name}) END"
-    elif target in FRACTIONS:
-        read = (
-            f"CASE WHEN regexp_full_match({text}, '{_FRACTION}') THEN CAST(rtrim({text}, ' dDfF') AS {name}) "
-            f"WHEN regexp_full_match({text}, '(?i)\\s*([+-]?inf(inity)?|nan)\\s*') THEN CAST({text} AS {name}) END"
-        )
-    elif target == BOOLEAN:
-        read = (
-            f"CASE WHEN regexp_full_match({text}, '(?i)\\s*(t|true|y|yes|1)\\s*') THEN true "
-            f"WHEN regexp_full_match({text}, '(?i)\\s*(f|false|n|no|0)\\s*') THEN false END"
-        )
-    elif target == DATE:
+    if target == BOOLEAN:
+        return f"coalesce(TRY_CAST(trim({first}) AS BOOLEAN), {invalid})"
+    if target == DATE:
         # What follows a blank or a T after the day is ignored.
-        read = f"TRY_CAST(regexp_extract({text}, '(?s)^\\s*({_DAY})([ T].*|\\s*)$', 1) AS DATE)"
+        day = f"regexp_extract({first}, '(?s)^\\s*({_DAY})([ T].*|\\s*)$', 1)"
+        return f"coalesce(TRY_CAST({day} AS DATE), {invalid})"
+    if target in INTEGRALS:
+        pattern = _INTEGER
+    elif target in FRACTIONS:
+        pattern = _FRACTION
     elif target == TIMESTAMP:
-        read = _instant(text)
+        # By the offset in it, else by the session's zone, which is always UTC here.
+        instant = f"CAST(TRY_CAST({again} AS TIMESTAMPTZ) AS TIMESTAMP)"
+        within = f"least(greatest({instant}, {_TOO_EARLY}), {_TOO_LATE})"
+        pattern, read = _INSTANT, f"nullif(nullif({within}, {_TOO_EARLY}), {_TOO_LATE})"
     elif target == TIMESTAMP_NTZ:
-        read = _local_time(text)
+        # A zone is read and dropped, by both.
+        pattern = _INSTANT
     else:
         raise Unsupported(f'a cast from STRING to "{sql_name(target)}"')
-    return f"coalesce({read}, {invalid})"
-
-
-def _instant(text: str) -> str:
-    """TIMESTAMP from text: by the offset in it, else by the session's zone, which is always UTC here."""
-    # The rarer spellings of a zone, made into those DuckDB reads.
-    spelled = text
-    for pattern, replacement in (
-        (r"\s*(UTC|GMT)\s*$", "Z"),
-        (r"(:[0-9.]+)\s+([Z+-].*)$", r"\1\2"),
-        (r"(:[0-9.]+[+-])([0-9])(:?[0-9]{2})?\s*$", r"\10\2\3"),
-    ):
-        spelled = f"regexp_replace({spelled}, '{pattern}', '{replacement}')"
-    # Years 1 to 9999 only: outside them no client of the connector can read the value back.
-    rare = f"CAST(TRY_CAST({spelled} AS TIMESTAMPTZ) AS TIMESTAMP)"
-    return (
-        f"CASE WHEN regexp_full_match({text}, '{_COMMON_INSTANT}{_COMMON_OFFSET}') "
-        f"THEN CAST(TRY_CAST({text} AS TIMESTAMPTZ) AS TIMESTAMP) "
-        f"WHEN regexp_full_match({text}, '{_INSTANT}') "
-        f"THEN CASE WHEN {rare} BETWEEN {_FIRST_INSTANT} AND {_LAST_INSTANT} THEN {rare} END END"
-    )
-
-
-def _local_time(text: str) -> str:
-    """TIMESTAMP_NTZ from text: a zone in it is read and dropped."""
-    local = f"regexp_replace({text}, '(:[0-9.]+){_ZONE}\\s*$', '\\1')"
-    return (
-        f"CASE WHEN regexp_full_match({text}, '{_COMMON_INSTANT}') THEN TRY_CAST({text} AS TIMESTAMP) "
-        f"WHEN regexp_full_match({text}, '{_INSTANT}') THEN TRY_CAST({local} AS TIMESTAMP) END"
-    )
+    return f"coalesce(CASE WHEN regexp_full_match({first}, '{pattern}') THEN {read} END, {invalid})"
 
 
 def _out_of_range(shown: str, target: Decimal) -> str:

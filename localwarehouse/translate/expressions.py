@@ -428,7 +428,8 @@ def _array_element(array: Value, element: DataType, key: Value, node: exp.Expres
         return Value(
             f"CASE WHEN {outside} THEN {wrong} ELSE {array.sql}[{position_sql}] END", element, of_rows(array, key)
         )
-    return Value(f"CASE WHEN {outside} THEN {wrong} ELSE {array.sql}[{position}] END", element, array.of_row)
+    bare = f"{array.sql}[{position}]"
+    return Value(f"CASE WHEN {outside} THEN {wrong} ELSE {bare} END", element, array.of_row, bare)
 
 
 @handles(exp.Exists)

@@ -81,7 +81,7 @@ def _from_json(expressions: Expressions, node: exp.Expression) -> Value:
     text = expressions.cast(node.this, STRING)
     form = _json_form(data_type)
     return text.become(
-        f"json_transform_strict(CASE WHEN trim({text.sql}) <> '' THEN {text.sql} END, {string(form)})", data_type
+        f"json_transform_strict(CASE WHEN trim({text.sql}) <> '' THEN {text.repeated} END, {string(form)})", data_type
     )
 
 
@@ -222,10 +222,10 @@ def _to_binary(expressions: Expressions, node: exp.Expression) -> Value:
         f"The value '{{value}}' ({form.upper()}) cannot be converted to \"BINARY\" because it is malformed. Correct "
         "the value as per the syntax, or change its format.",
         "22018",
-        text.sql,
+        text.repeated,
     )
     return text.become(
-        f"CASE WHEN regexp_full_match({text.sql}, '{pattern}') IS NOT false THEN {function}({text.sql}) "
+        f"CASE WHEN regexp_full_match({text.sql}, '{pattern}') IS NOT false THEN {function}({text.repeated}) "
         f"ELSE {wrong} END",
         BINARY,
     )

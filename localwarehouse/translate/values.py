@@ -8,14 +8,23 @@ from localwarehouse.types import DataType
 
 @dataclass(frozen=True)
 class Value:
-    """`sql` is DuckDB SQL that needs no brackets around it; `of_row` says that it depends on a row."""
+    """`sql` is DuckDB SQL that needs no brackets around it; `of_row` says that it depends on a row.
+
+    `again` is shorter SQL for the same value, good where `sql` has been evaluated before it and raised nothing:
+    what is read several times over would else make statements that DuckDB plans for longer than it runs them.
+    """
 
     sql: str
     type: DataType
     of_row: bool = False
+    again: str | None = None
+
+    @property
+    def repeated(self) -> str:
+        return self.again or self.sql
 
     def become(self, sql: str, data_type: DataType) -> "Value":
-        return replace(self, sql=sql, type=data_type)
+        return replace(self, sql=sql, type=data_type, again=None)
 
 
 def string(text: str) -> str:

@@ -114,7 +114,8 @@ class Queue:
 
         It is an iterator: jobs are read and sent as handles are taken, so memory stays bounded, and what is not
         iterated is not sent. A bad job raises, its place in `jobs` as `index`, after those before it were sent and
-        their handles yielded, and nothing after it is sent, nor after a conflict; with `on_error="collect"` the error is yielded in its place and the rest goes on.
+        their handles yielded; nothing after it is sent, nor after a conflict. With `on_error="collect"` the error is
+        yielded in its place and the rest goes on.
         A full queue raises, once `wait_s` seconds have brought no room.
 
         Raises:

@@ -214,7 +214,8 @@ def encode_timestamp(value: JsonValue) -> str | None:
     if moment.tzinfo is None:
         raise ValueProblem("bad_format", "TIMESTAMP needs an offset or Z, as in 2024-12-31T23:59:59Z, to name a moment")
     try:
-        return moment.astimezone(UTC).replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
+        in_utc = moment if moment.tzinfo is UTC else moment.astimezone(UTC)
+        return in_utc.replace(tzinfo=None).isoformat(timespec="microseconds") + "Z"
     except OverflowError:
         raise ValueProblem("out_of_range", "TIMESTAMP holds the years 0001 to 9999 in UTC") from None
 

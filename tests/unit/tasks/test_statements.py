@@ -8,11 +8,11 @@ import pytest
 import sqlglot
 from hypothesis import given
 from hypothesis import strategies as st
-from sqlglot import exp
-
 from lakequeue import Read, TableName, Write, parse_job
 from lakequeue.columns import parse_type
 from lakequeue.errors import InvalidJob
+from sqlglot import exp
+
 from tasks import batches, statements
 from tasks.batches import Gathering, Limits
 from tasks.expressions import from_text
@@ -92,7 +92,9 @@ def test_a_hostile_column_name_is_refused_or_quoted(name: str) -> None:
 
 def test_an_insert_carries_its_stamp_its_deadline_and_its_guard() -> None:
     columns = [ORDERS.by_name["id"]]
-    insert = statements.insert(ORDERS, columns, "[]", stamp_us=1_700_000_000_000_001, start_by_us=5_000_000, guarded=True)
+    insert = statements.insert(
+        ORDERS, columns, "[]", stamp_us=1_700_000_000_000_001, start_by_us=5_000_000, guarded=True
+    )
     text = str(insert.sql)
     assert "assert_true(current_timestamp() < CAST(:start_by AS TIMESTAMP), 'expired') IS NULL" in text
     assert "NOT EXISTS (SELECT 1 FROM `main`.`sales`.`orders` WHERE `updated_at` = CAST(:stamp AS TIMESTAMP))" in text
@@ -152,7 +154,9 @@ def test_jobs_join_a_statement_until_a_bound_or_other_columns() -> None:
 
 
 def test_what_does_not_fit_the_table_is_located() -> None:
-    strict = Table(NAME, (Column("id", parse_type("INT"), nullable=False), Column("note", parse_type("VARCHAR(3)"))), "x")
+    strict = Table(
+        NAME, (Column("id", parse_type("INT"), nullable=False), Column("note", parse_type("VARCHAR(3)"))), "x"
+    )
     cases: list[tuple[dict[str, object], tuple[object, ...]]] = [
         ({"id": 1, "note": "long"}, ("data", 0, "note")),
         ({"id": 2**40}, ("data", 0, "id")),

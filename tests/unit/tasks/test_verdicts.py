@@ -62,15 +62,19 @@ def test_a_text_without_class_is_permanent_and_loud() -> None:
     assert (failure.verdict, failure.cause, failure.error_class) == ("permanent", "unlisted", "UNKNOWN_ERROR")
 
 
-@pytest.mark.parametrize("text", ["Invalid SessionHandle: x", "Session handle x has not been initialized or had already closed"])
+@pytest.mark.parametrize(
+    "text", ["Invalid SessionHandle: x", "Session handle x has not been initialized or had already closed"]
+)
 def test_a_lost_session_is_opened_anew(text: str) -> None:
     assert of_statement(text).cause == of_http(400, text).cause == "session"
 
 
 @pytest.mark.parametrize(
     ("code", "verdict"),
-    [(429, "transient"), (503, "unknown"), (500, "unknown"), (502, "unknown"), (504, "unknown"), (200, "unknown")]
-    + [(None, "unknown"), (400, "permanent"), (401, "permanent"), (403, "permanent"), (404, "permanent")],
+    [
+        *((429, "transient"), (503, "unknown"), (500, "unknown"), (502, "unknown"), (504, "unknown")),
+        *((200, "unknown"), (None, "unknown"), (400, "permanent"), (401, "permanent"), (403, "permanent")),
+    ],
 )
 def test_an_http_status_has_its_verdict(code: int | None, verdict: str) -> None:
     assert of_http(code, "").verdict == verdict
