@@ -51,13 +51,18 @@ def main() -> int:
     log, faults = StatementLog(), Faults()
     service = ThriftService(Executor(engine, log, Deadlines(), _now), faults)
     identity = Identity(arguments.token, arguments.client_id, arguments.client_secret)
-    server = Server(arguments.port, Parts(service, identity, faults, log, arguments.faults))
+    try:
+        server = Server(arguments.port, Parts(service, identity, faults, log, arguments.faults))
+    except OSError as exc:
+        print(f"cannot listen on port {arguments.port}: {exc}", file=sys.stderr)
+        return 1
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     print(f"listening on {server.url}{SQL_PATH}", flush=True)
     stopping.wait()
     server.shutdown()
     server.server_close()
     service.stop(_STOP_S)
+    server.hang_up(_STOP_S)
     engine.close()
     return 0
 

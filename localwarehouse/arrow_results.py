@@ -1,11 +1,12 @@
 """Results as the connector reads them: Arrow IPC pieces, LZ4 when asked, pages of rows and bytes."""
 
 from dataclasses import dataclass
+from typing import Any
 
 import lz4.frame
 import pyarrow as pa
-from databricks.sql.thrift_api.TCLIService import ttypes
 
+from localwarehouse import wire
 from localwarehouse.plans import Output
 from localwarehouse.types import Array, DataType, Decimal, Map, Simple, Struct, Text, arrow_type
 
@@ -13,20 +14,20 @@ from localwarehouse.types import Array, DataType, Decimal, Map, Simple, Struct, 
 _BATCH_ROWS = 16_384
 
 _THRIFT_TYPES = {
-    "void": ttypes.TTypeId.NULL_TYPE,
-    "boolean": ttypes.TTypeId.BOOLEAN_TYPE,
-    "tinyint": ttypes.TTypeId.TINYINT_TYPE,
-    "smallint": ttypes.TTypeId.SMALLINT_TYPE,
-    "int": ttypes.TTypeId.INT_TYPE,
-    "bigint": ttypes.TTypeId.BIGINT_TYPE,
-    "float": ttypes.TTypeId.FLOAT_TYPE,
-    "double": ttypes.TTypeId.DOUBLE_TYPE,
-    "string": ttypes.TTypeId.STRING_TYPE,
-    "date": ttypes.TTypeId.DATE_TYPE,
+    "void": wire.types.TTypeId.NULL_TYPE,
+    "boolean": wire.types.TTypeId.BOOLEAN_TYPE,
+    "tinyint": wire.types.TTypeId.TINYINT_TYPE,
+    "smallint": wire.types.TTypeId.SMALLINT_TYPE,
+    "int": wire.types.TTypeId.INT_TYPE,
+    "bigint": wire.types.TTypeId.BIGINT_TYPE,
+    "float": wire.types.TTypeId.FLOAT_TYPE,
+    "double": wire.types.TTypeId.DOUBLE_TYPE,
+    "string": wire.types.TTypeId.STRING_TYPE,
+    "date": wire.types.TTypeId.DATE_TYPE,
     # The protocol has one id for both; the zone is in the Arrow schema.
-    "timestamp": ttypes.TTypeId.TIMESTAMP_TYPE,
-    "timestamp_ntz": ttypes.TTypeId.TIMESTAMP_TYPE,
-    "binary": ttypes.TTypeId.BINARY_TYPE,
+    "timestamp": wire.types.TTypeId.TIMESTAMP_TYPE,
+    "timestamp_ntz": wire.types.TTypeId.TIMESTAMP_TYPE,
+    "binary": wire.types.TTypeId.BINARY_TYPE,
 }
 
 
@@ -44,12 +45,12 @@ def _as_type(column: pa.ChunkedArray, wanted: pa.DataType) -> pa.ChunkedArray:
     return column if column.type == wanted else column.cast(wanted)
 
 
-def thrift_schema(outputs: tuple[Output, ...]) -> ttypes.TTableSchema:
-    return ttypes.TTableSchema(
+def thrift_schema(outputs: tuple[Output, ...]) -> Any:
+    return wire.types.TTableSchema(
         columns=[
-            ttypes.TColumnDesc(
+            wire.types.TColumnDesc(
                 columnName=output.name,
-                typeDesc=ttypes.TTypeDesc(types=[ttypes.TTypeEntry(primitiveEntry=_thrift_type(output.type))]),
+                typeDesc=wire.types.TTypeDesc(types=[wire.types.TTypeEntry(primitiveEntry=_thrift_type(output.type))]),
                 position=position,
             )
             for position, output in enumerate(outputs, 1)
@@ -57,28 +58,28 @@ def thrift_schema(outputs: tuple[Output, ...]) -> ttypes.TTableSchema:
     )
 
 
-def _thrift_type(data_type: DataType) -> ttypes.TPrimitiveTypeEntry:
+def _thrift_type(data_type: DataType) -> Any:
     match data_type:
         case Simple(name):
-            return ttypes.TPrimitiveTypeEntry(type=_THRIFT_TYPES[name])
+            return wire.types.TPrimitiveTypeEntry(type=_THRIFT_TYPES[name])
         case Decimal(precision, scale):
-            return ttypes.TPrimitiveTypeEntry(
-                type=ttypes.TTypeId.DECIMAL_TYPE,
-                typeQualifiers=ttypes.TTypeQualifiers(
+            return wire.types.TPrimitiveTypeEntry(
+                type=wire.types.TTypeId.DECIMAL_TYPE,
+                typeQualifiers=wire.types.TTypeQualifiers(
                     qualifiers={
-                        "precision": ttypes.TTypeQualifierValue(i32Value=precision),
-                        "scale": ttypes.TTypeQualifierValue(i32Value=scale),
+                        "precision": wire.types.TTypeQualifierValue(i32Value=precision),
+                        "scale": wire.types.TTypeQualifierValue(i32Value=scale),
                     }
                 ),
             )
         case Array():
-            return ttypes.TPrimitiveTypeEntry(type=ttypes.TTypeId.ARRAY_TYPE)
+            return wire.types.TPrimitiveTypeEntry(type=wire.types.TTypeId.ARRAY_TYPE)
         case Map():
-            return ttypes.TPrimitiveTypeEntry(type=ttypes.TTypeId.MAP_TYPE)
+            return wire.types.TPrimitiveTypeEntry(type=wire.types.TTypeId.MAP_TYPE)
         case Struct():
-            return ttypes.TPrimitiveTypeEntry(type=ttypes.TTypeId.STRUCT_TYPE)
+            return wire.types.TPrimitiveTypeEntry(type=wire.types.TTypeId.STRUCT_TYPE)
         case Text():
-            return ttypes.TPrimitiveTypeEntry(type=ttypes.TTypeId.STRING_TYPE)
+            return wire.types.TPrimitiveTypeEntry(type=wire.types.TTypeId.STRING_TYPE)
 
 
 @dataclass
@@ -92,7 +93,7 @@ class Pages:
     def schema_bytes(self) -> bytes:
         return bytes(self.table.schema.serialize().to_pybytes())
 
-    def next(self, max_rows: int, max_bytes: int) -> ttypes.TRowSet:
+    def next(self, max_rows: int, max_bytes: int) -> Any:
         """The next page, of at least one row while there are any."""
         start = self.position
         rows = min(max_rows, self.table.num_rows - start)
@@ -101,14 +102,14 @@ class Pages:
         piece = self.table.slice(start, rows)
         self.position = start + rows
         batches = [
-            ttypes.TSparkArrowBatch(batch=self._packed(batch), rowCount=batch.num_rows)
+            wire.types.TSparkArrowBatch(batch=self._packed(batch), rowCount=batch.num_rows)
             for batch in piece.combine_chunks().to_batches(max_chunksize=_BATCH_ROWS)
         ]
-        return ttypes.TRowSet(startRowOffset=start, rows=[], arrowBatches=batches)
+        return wire.types.TRowSet(startRowOffset=start, rows=[], arrowBatches=batches)
 
     @property
     def more(self) -> bool:
-        return self.position < self.table.num_rows
+        return bool(self.position < self.table.num_rows)
 
     def _packed(self, batch: pa.RecordBatch) -> bytes:
         data = batch.serialize().to_pybytes()

@@ -4,7 +4,7 @@ import datetime
 import threading
 from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
-from contextlib import ExitStack, contextmanager
+from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
 from pathlib import Path
 from typing import Any
@@ -112,8 +112,9 @@ class Engine:
         self._plans_guard = threading.Lock()
 
     def close(self) -> None:
-        """Writes everything into the one file; without it the next start replays the log."""
-        self._database.execute("CHECKPOINT")
+        """Writes everything into the one file; where a statement is still under way, the next start replays the log."""
+        with suppress(duckdb.TransactionException):
+            self._database.execute("CHECKPOINT")
         self._database.close()
 
     def plan(self, text: str, parameters: Mapping[str, DataType], catalog: str, schema: str) -> Plan:
@@ -168,9 +169,8 @@ class Engine:
         cursor = self._database.cursor()
         try:
             with running.on(cursor):
-                for guard in plan.guards:
-                    cursor.execute(guard.text, values.of(guard)).fetchall()
-                found = cursor.sql(plan.sql.text, params=values.of(plan.sql)).to_arrow_table()
+                bound = values.of(plan.sql) | _early(cursor, plan.early, values)
+                found = cursor.sql(plan.sql.text, params=bound).to_arrow_table()
             running.check()
             return Finished(arrow_table(found, plan.outputs), plan.outputs, None)
         finally:
@@ -178,10 +178,8 @@ class Engine:
 
     def _change(self, plan: Change, values: "_Values", running: Running) -> Finished:
         with self._transaction(running) as cursor, running.on(cursor):
-            for guard in plan.guards:
-                cursor.execute(guard.text, values.of(guard)).fetchall()
-            counted = cursor.execute(plan.sql.text, values.of(plan.sql)).fetchone()
-        changed = int(counted[0]) if counted is not None else 0
+            bound = values.of(plan.sql) | _early(cursor, plan.early, values)
+            ((changed,),) = cursor.execute(plan.sql.text, bound).fetchall()
         outputs = tuple(Output(name, BIGINT) for name in plan.counts)
         row = pa.table([pa.array([changed], pa.int64()) for _ in outputs], names=list(plan.counts))
         return Finished(row, outputs, changed)
@@ -198,8 +196,8 @@ class Engine:
                 return
             if change.must_be_zero is not None:
                 with running.on(cursor := self._database.cursor()):
-                    broken = cursor.execute(change.must_be_zero.text, values.of(change.must_be_zero)).fetchone()
-                if broken is not None and broken[0]:
+                    ((broken,),) = cursor.execute(change.must_be_zero.text, values.of(change.must_be_zero)).fetchall()
+                if broken:
                     assert change.otherwise is not None
                     raise change.otherwise
             with self._transaction(running) as cursor, running.on(cursor):
@@ -241,6 +239,17 @@ class _Values:
         if sql.uses_now:
             values["now"] = self.now.astimezone(datetime.UTC).replace(tzinfo=None)
         return values
+
+
+def _early(cursor: duckdb.DuckDBPyConnection, sql: EngineSql | None, values: _Values) -> dict[str, Any]:
+    """What is computed before the statement proper; its assertions raise here."""
+    if sql is None:
+        return {}
+    cursor.execute(sql.text, values.of(sql))
+    names = [column[0] for column in cursor.description or []]
+    # Fetched to its end: DuckDB takes no other statement before.
+    (row,) = cursor.fetchall()
+    return {name: value for name, value in zip(names, row, strict=True) if name.startswith("k")}
 
 
 def _answered(plan: Answer) -> Finished:

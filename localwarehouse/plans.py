@@ -10,7 +10,11 @@ from localwarehouse.types import DataType
 
 @dataclass(frozen=True)
 class EngineSql:
-    """DuckDB SQL. `values` maps its placeholders to the statement's parameters; `uses_now` adds `$now`."""
+    """DuckDB SQL. `values` maps its placeholders to the statement's parameters; `uses_now` adds `$now`.
+
+    A plan's `early` SQL gives one row: conditions that hold of no row in particular, which raise, and columns
+    k0, k1, … that the main SQL has as placeholders.
+    """
 
     text: str
     values: Mapping[str, str]
@@ -29,19 +33,18 @@ class Query:
     table: TableName | None
     sql: EngineSql
     outputs: tuple[Output, ...]
-    guards: tuple[EngineSql, ...] = ()
+    early: EngineSql | None
 
 
 @dataclass(frozen=True)
 class Change:
-    """A write to one table. `guards` are conditions that hold of no row in particular: they run first, so
-    that they fail the statement even when its source is empty, as Spark's do."""
+    """A write to one table. Its early conditions fail it even when its source is empty, as Spark's do."""
 
     kind: str
     table: Table
     sql: EngineSql
     counts: tuple[str, ...]
-    guards: tuple[EngineSql, ...] = ()
+    early: EngineSql | None
 
 
 @dataclass(frozen=True)

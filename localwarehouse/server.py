@@ -3,7 +3,10 @@
 import json
 import logging
 import socket
+import threading
 import urllib.parse
+from collections.abc import Iterator
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass
 from http.server import BaseHTTPRequestHandler, ThreadingHTTPServer
 from typing import Any
@@ -45,7 +48,28 @@ class Server(ThreadingHTTPServer):
 
     def __init__(self, port: int, parts: Parts) -> None:
         self.parts = parts
+        self._connections: set[socket.socket] = set()
+        self._changed = threading.Condition()
         super().__init__(("127.0.0.1", port), _Handler)
+
+    @contextmanager
+    def connected(self, connection: socket.socket) -> Iterator[None]:
+        with self._changed:
+            self._connections.add(connection)
+        try:
+            yield
+        finally:
+            with self._changed:
+                self._connections.discard(connection)
+                self._changed.notify_all()
+
+    def hang_up(self, within_s: float) -> None:
+        """End every connection and wait for the threads that serve them."""
+        with self._changed:
+            for connection in self._connections:
+                with suppress(OSError):
+                    connection.shutdown(socket.SHUT_RDWR)
+            self._changed.wait_for(lambda: not self._connections, within_s)
 
     @property
     def url(self) -> str:
@@ -62,6 +86,10 @@ class _Handler(BaseHTTPRequestHandler):
     # Head and body leave in one packet.
     wbufsize = -1
     disable_nagle_algorithm = True
+
+    def handle(self) -> None:
+        with self.server.connected(self.connection):
+            super().handle()
 
     def do_GET(self) -> None:
         url = urllib.parse.urlsplit(self.path)

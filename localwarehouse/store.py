@@ -60,8 +60,8 @@ def prepare(database: duckdb.DuckDBPyConnection) -> None:
         "CREATE TABLE IF NOT EXISTS names.tables "
         "(id VARCHAR, catalog VARCHAR, schema VARCHAR, name VARCHAR, definition VARCHAR)"
     )
-    found = database.execute("SELECT count(*) FROM names.catalogs").fetchone()
-    if found == (0,):
+    found = database.execute("SELECT count(*) FROM names.catalogs").fetchall()
+    if found == [(0,)]:
         database.execute("INSERT INTO names.catalogs VALUES (?)", [DEFAULT_CATALOG])
         database.execute("INSERT INTO names.schemas VALUES (?, ?)", [DEFAULT_CATALOG, DEFAULT_SCHEMA])
 
@@ -143,7 +143,8 @@ def decide(catalogs: Catalogs, action: Action, now: datetime.datetime) -> Define
     match action:
         case CreateCatalog(catalog, if_not_exists):
             if catalog in catalogs.by_name:
-                return _exists("catalog", quote(catalog), if_not_exists)
+                _must_be_new("catalog", quote(catalog), if_not_exists)
+                return None
             # Unity Catalog makes `default` with every catalog.
             after = catalogs.with_catalog(catalog, {DEFAULT_SCHEMA: {}})
             return Defined(
@@ -155,7 +156,8 @@ def decide(catalogs: Catalogs, action: Action, now: datetime.datetime) -> Define
             )
         case CreateSchema(catalog, schema, if_not_exists):
             if schema in catalogs.schemas(catalog):
-                return _exists("schema", f"{quote(catalog)}.{quote(schema)}", if_not_exists)
+                _must_be_new("schema", f"{quote(catalog)}.{quote(schema)}", if_not_exists)
+                return None
             after = catalogs.with_schema(catalog, schema, {})
             return Defined(after, (("INSERT INTO names.schemas VALUES (?, ?)", (catalog, schema)),))
         case CreateTable():
@@ -220,7 +222,7 @@ def decide(catalogs: Catalogs, action: Action, now: datetime.datetime) -> Define
             assert_never(action)
 
 
-def _exists(kind: str, name: str, if_not_exists: bool) -> None:
+def _must_be_new(kind: str, name: str, if_not_exists: bool) -> None:
     if not if_not_exists:
         raise errors.already_exists(kind, name)
 
@@ -228,7 +230,8 @@ def _exists(kind: str, name: str, if_not_exists: bool) -> None:
 def _create_table(catalogs: Catalogs, action: CreateTable, now: datetime.datetime) -> Defined | None:
     name = action.name
     if name.table in catalogs.tables(name.catalog, name.schema):
-        return _exists("table", str(name), action.if_not_exists)
+        _must_be_new("table", str(name), action.if_not_exists)
+        return None
     table = Table(name, uuid.uuid4(), action.columns, action.properties, (), now, action.comment)
     columns = ", ".join(f"{column.storage} {duckdb_name(column.type)}" for column in table.columns)
     return Defined(

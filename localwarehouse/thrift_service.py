@@ -8,11 +8,11 @@ import time
 from collections.abc import Callable
 from typing import Any
 
-from databricks.sql.thrift_api.TCLIService import TCLIService, ttypes
 from thrift.protocol.TBinaryProtocol import TBinaryProtocolAccelerated
 from thrift.Thrift import TApplicationException, TMessageType
 from thrift.transport.TTransport import TMemoryBuffer
 
+from localwarehouse import wire
 from localwarehouse.arrow_results import Pages, thrift_schema
 from localwarehouse.engine import Parameter
 from localwarehouse.errors import Unsupported, WarehouseError
@@ -22,19 +22,19 @@ from localwarehouse.sessions import Session, Sessions, open_session
 from localwarehouse.types import parse_type_text
 
 # How long ExecuteStatement waits for the result before it answers "still running".
-_DIRECT_RESULT_WAIT_S = 5.0
+_DIRECT_RESULT_WAIT_S = 2.0
 _STATUS_WAIT_S = 1.0
 _MAX_ROWS = 1_000_000
 _MAX_BYTES = 100 * 1024 * 1024
 
 _STATES = {
-    "PENDING": ttypes.TOperationState.PENDING_STATE,
-    "RUNNING": ttypes.TOperationState.RUNNING_STATE,
-    "FINISHED": ttypes.TOperationState.FINISHED_STATE,
-    "ERROR": ttypes.TOperationState.ERROR_STATE,
-    "CANCELED": ttypes.TOperationState.CANCELED_STATE,
+    "PENDING": wire.types.TOperationState.PENDING_STATE,
+    "RUNNING": wire.types.TOperationState.RUNNING_STATE,
+    "FINISHED": wire.types.TOperationState.FINISHED_STATE,
+    "ERROR": wire.types.TOperationState.ERROR_STATE,
+    "CANCELED": wire.types.TOperationState.CANCELED_STATE,
 }
-_OK = ttypes.TStatus(statusCode=ttypes.TStatusCode.SUCCESS_STATUS)
+_OK = wire.types.TStatus(statusCode=wire.types.TStatusCode.SUCCESS_STATUS)
 
 
 class InvalidMessage(Exception):
@@ -65,7 +65,7 @@ class ThriftService:
         try:
             name, _, sequence = protocol.readMessageBegin()
             call = self._calls.get(name)
-            arguments = getattr(TCLIService, f"{name}_args")() if call is not None else None
+            arguments = getattr(wire.service, f"{name}_args")() if call is not None else None
             if arguments is not None:
                 arguments.read(protocol)
                 protocol.readMessageEnd()
@@ -86,7 +86,7 @@ class ThriftService:
         except WarehouseError as exc:
             response = _RESPONSES[name](status=_failed(exc))
         _after(rule)
-        result = getattr(TCLIService, f"{name}_result")(success=response)
+        result = getattr(wire.service, f"{name}_result")(success=response)
         return _message(name, TMessageType.REPLY, sequence, result)
 
     def stop(self, within_s: float) -> None:
@@ -118,20 +118,20 @@ class ThriftService:
             namespace.schemaName if namespace else None,
         )
         self.sessions.add(session)
-        return ttypes.TOpenSessionResp(
+        return wire.types.TOpenSessionResp(
             status=_OK,
-            serverProtocolVersion=ttypes.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V7,
-            sessionHandle=ttypes.TSessionHandle(
-                sessionId=ttypes.THandleIdentifier(guid=session.id.bytes, secret=session.secret)
+            serverProtocolVersion=wire.types.TProtocolVersion.SPARK_CLI_SERVICE_PROTOCOL_V7,
+            sessionHandle=wire.types.TSessionHandle(
+                sessionId=wire.types.THandleIdentifier(guid=session.id.bytes, secret=session.secret)
             ),
             configuration={},
-            initialNamespace=ttypes.TNamespace(catalogName=session.catalog, schemaName=session.schema),
+            initialNamespace=wire.types.TNamespace(catalogName=session.catalog, schemaName=session.schema),
             canUseMultipleCatalogs=True,
         )
 
     def _close_session(self, request: Any, rule: Rule | None) -> Any:
         self.sessions.close(request.sessionHandle.sessionId.guid)
-        return ttypes.TCloseSessionResp(status=_OK)
+        return wire.types.TCloseSessionResp(status=_OK)
 
     def _execute_statement(self, request: Any, rule: Rule | None) -> Any:
         session = self.sessions.get(request.sessionHandle.sessionId.guid)
@@ -140,22 +140,31 @@ class ThriftService:
         if rule is not None and (rule.action == "drop_after" or (rule.action == "status" and rule.executed)):
             operation.done.wait()
             _after(rule)
-        response = ttypes.TExecuteStatementResp(status=_OK, operationHandle=_operation_handle(operation))
+        response = wire.types.TExecuteStatementResp(status=_OK, operationHandle=_operation_handle(operation))
         direct = request.getDirectResults
         if direct is None:
             return response
         operation.done.wait(_DIRECT_RESULT_WAIT_S)
-        response.directResults = ttypes.TSparkDirectResults(operationStatus=_operation_status(operation))
+        response.directResults = wire.types.TSparkDirectResults(operationStatus=_operation_status(operation))
         if operation.state == "FINISHED":
             response.directResults.resultSetMetadata = _metadata(operation)
             response.directResults.resultSet = _page(operation, direct.maxRows, direct.maxBytes)
             if not _pages(operation).more:
                 self.sessions.drop(operation.id.bytes)
-                response.directResults.closeOperation = ttypes.TCloseOperationResp(status=_OK)
+                response.directResults.closeOperation = wire.types.TCloseOperationResp(status=_OK)
         return response
 
     def _request(self, session: Session, request: Any, rule: Rule | None) -> Request:
+        refused: WarehouseError | None = None
+        parameters: dict[str, Parameter] = {}
+        try:
+            parameters = _parameters(request.parameters or [])
+        except WarehouseError as exc:
+            refused = exc
+
         def queue(operation: Operation) -> None:
+            if refused is not None:
+                raise refused
             if rule is not None and rule.action in ("hold", "delay"):
                 self._faults.wait(rule, operation)
             if rule is not None and rule.action == "error":
@@ -163,12 +172,12 @@ class ThriftService:
 
         return Request(
             text=request.statement,
-            parameters=_parameters(request.parameters or []),
+            parameters=parameters,
             catalog=session.catalog,
             schema=session.schema,
             timeout_s=session.timeout_s,
             lz4=bool(request.canDecompressLZ4Result),
-            queue=queue if rule is not None else None,
+            queue=queue if rule is not None or refused is not None else None,
         )
 
     def _get_operation_status(self, request: Any, rule: Rule | None) -> Any:
@@ -188,20 +197,20 @@ class ThriftService:
 
     def _cancel_operation(self, request: Any, rule: Rule | None) -> Any:
         self._operation(request).cancel()
-        return ttypes.TCancelOperationResp(status=_OK)
+        return wire.types.TCancelOperationResp(status=_OK)
 
     def _close_operation(self, request: Any, rule: Rule | None) -> Any:
         operation = self._operation(request)
         operation.cancel()
         self.sessions.drop(operation.id.bytes)
-        return ttypes.TCloseOperationResp(status=_OK)
+        return wire.types.TCloseOperationResp(status=_OK)
 
     def _operation(self, request: Any) -> Operation:
         return self.sessions.operation(request.operationHandle.operationId.guid)
 
 
 _RESPONSES: dict[str, Callable[..., Any]] = {
-    name: getattr(ttypes, f"T{name}Resp")
+    name: getattr(wire.types, f"T{name}Resp")
     for name in (
         "OpenSession",
         "CloseSession",
@@ -236,8 +245,8 @@ def _message(name: str, kind: int, sequence: int, content: Any) -> bytes:
 def _failed(exc: WarehouseError) -> Any:
     # Handles and sessions are told apart by their text alone, which has no class.
     text = exc.text if exc.error_class == "INVALID_HANDLE" else str(exc)
-    return ttypes.TStatus(
-        statusCode=ttypes.TStatusCode.ERROR_STATUS, errorMessage=text, displayMessage=text, sqlState=exc.sqlstate
+    return wire.types.TStatus(
+        statusCode=wire.types.TStatusCode.ERROR_STATUS, errorMessage=text, displayMessage=text, sqlState=exc.sqlstate
     )
 
 
@@ -263,15 +272,15 @@ def _parameter_text(value: Any) -> str | None:
 
 
 def _operation_handle(operation: Operation) -> Any:
-    return ttypes.TOperationHandle(
-        operationId=ttypes.THandleIdentifier(guid=operation.id.bytes, secret=operation.secret),
-        operationType=ttypes.TOperationType.EXECUTE_STATEMENT,
+    return wire.types.TOperationHandle(
+        operationId=wire.types.THandleIdentifier(guid=operation.id.bytes, secret=operation.secret),
+        operationType=wire.types.TOperationType.EXECUTE_STATEMENT,
         hasResultSet=True,
     )
 
 
 def _operation_status(operation: Operation) -> Any:
-    status = ttypes.TGetOperationStatusResp(status=_OK, operationState=_STATES[operation.state])
+    status = wire.types.TGetOperationStatusResp(status=_OK, operationState=_STATES[operation.state])
     if operation.error is not None:
         status.sqlState = operation.error.sqlstate
         status.errorMessage = status.displayMessage = str(operation.error)
@@ -291,10 +300,10 @@ def _pages(operation: Operation) -> Pages:
 def _metadata(operation: Operation) -> Any:
     pages = _pages(operation)
     assert operation.finished is not None
-    return ttypes.TGetResultSetMetadataResp(
+    return wire.types.TGetResultSetMetadataResp(
         status=_OK,
         schema=thrift_schema(operation.finished.outputs),
-        resultFormat=ttypes.TSparkRowSetType.ARROW_BASED_SET,
+        resultFormat=wire.types.TSparkRowSetType.ARROW_BASED_SET,
         lz4Compressed=pages.lz4,
         arrowSchema=pages.schema_bytes(),
         isStagingOperation=False,
@@ -304,4 +313,4 @@ def _metadata(operation: Operation) -> Any:
 def _page(operation: Operation, max_rows: int | None, max_bytes: int | None) -> Any:
     pages = _pages(operation)
     rows = pages.next(min(max_rows or _MAX_ROWS, _MAX_ROWS), min(max_bytes or _MAX_BYTES, _MAX_BYTES))
-    return ttypes.TFetchResultsResp(status=_OK, hasMoreRows=pages.more, results=rows)
+    return wire.types.TFetchResultsResp(status=_OK, hasMoreRows=pages.more, results=rows)

@@ -77,10 +77,10 @@ TIMESTAMP_NTZ = Simple("timestamp_ntz")
 BINARY = Simple("binary")
 
 # From narrow to wide: Spark widens along this order.
-INTEGRALS = (TINYINT, SMALLINT, INT, BIGINT)
-FRACTIONS = (FLOAT, DOUBLE)
+INTEGRALS: tuple[DataType, ...] = (TINYINT, SMALLINT, INT, BIGINT)
+FRACTIONS: tuple[DataType, ...] = (FLOAT, DOUBLE)
 # How many decimal digits each integral type can need.
-INTEGRAL_DIGITS = {TINYINT: 3, SMALLINT: 5, INT: 10, BIGINT: 20}
+INTEGRAL_DIGITS: dict[DataType, int] = {TINYINT: 3, SMALLINT: 5, INT: 10, BIGINT: 20}
 
 _PARSED: dict[exp.DType, Simple] = {
     exp.DType.NULL: VOID,

@@ -1,3 +1,3 @@
-"""The fixtures of all tests, each kind in its own `fix_<resource>.py`."""
+"""The fixtures of all tests, each kind in its own `fix_<resource>.py`. One that imports another comes after it."""
 
-pytest_plugins = ("tests.fix_redis",)
+pytest_plugins = ("tests.fix_redis", "tests.fix_localwarehouse", "tests.fix_worker", "tests.fix_system")

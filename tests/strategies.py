@@ -29,7 +29,8 @@ scalar_types: SearchStrategy[ColumnType] = st.one_of(
 
 column_names = st.sampled_from(_AWKWARD_NAMES) | st.text(
     string.ascii_letters + string.digits + "_", min_size=1, max_size=8
-)
+).filter(lambda name: name.lower() not in columns.AUDIT_COLUMNS)
+"""Names that a job may give."""
 
 
 @st.composite

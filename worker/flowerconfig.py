@@ -1,6 +1,6 @@
 """Flower's configuration: on loopback and behind a password, unless told otherwise."""
 
-import logging
+import logging as _logging  # a name of one of its options would be taken for the option
 import os
 import secrets
 
@@ -8,4 +8,4 @@ address = os.environ.get("FLOWER_ADDRESS", "127.0.0.1")
 basic_auth = [each for each in os.environ.get("FLOWER_BASIC_AUTH", "").split(",") if each]
 if not basic_auth:
     basic_auth = ["lakequeue:" + secrets.token_urlsafe(12)]
-    logging.getLogger("flower").warning("FLOWER_BASIC_AUTH is not set; for this run it is %s", basic_auth[0])
+    _logging.getLogger("flower").warning("FLOWER_BASIC_AUTH is not set; for this run it is %s", basic_auth[0])

@@ -3,14 +3,16 @@
 from __future__ import annotations
 
 import threading
-from collections.abc import Callable, Mapping
+from collections.abc import Callable, Mapping, Sequence
 
+from lakequeue.definitions import SchemaColumn
 from lakequeue.identifiers import TableName
 from lakequeue.jobs import Write
 
 from tasks import statements
 from tasks.sql import Statement
 from tasks.table import Table, from_describe_json
+from tasks.verdicts import Failure
 from worker.warehouse import Answer, StatementFailed
 
 
@@ -50,24 +52,36 @@ class Tables:
         except StatementFailed as exc:
             if exc.failure.cause != "missing" or not job.auto_create or not job.schema_definition:
                 raise
-        create = statements.create_table(name, job.schema_definition, self._properties)
-        try:
-            self._execute(create)
-        except StatementFailed as exc:
-            # Only what is missing is created: CREATE CATALOG takes a privilege that few workers have.
-            if exc.failure.cause != "missing":
-                raise
-            try:
-                self._execute(statements.create_schema(name))
-            except StatementFailed as inner:
-                if inner.failure.cause != "missing":
-                    raise
-                self._execute(statements.create_catalog(name))
-                self._execute(statements.create_schema(name))
-            self._execute(create)
+            missing = exc.failure
+        self._create(name, job.schema_definition, missing)
         return self.get(name)
+
+    def _create(self, name: TableName, columns: Sequence[SchemaColumn], missing: Failure) -> None:
+        """Create the table and only what is missing above it: few workers have the privilege to create a catalog."""
+        steps = (
+            statements.create_catalog(name),
+            statements.create_schema(name),
+            statements.create_table(name, columns, self._properties),
+        )
+        first = _level(missing)
+        while True:
+            try:
+                for step in steps[first:]:
+                    self._execute(step)
+                return
+            except StatementFailed as exc:
+                if exc.failure.cause != "missing" or _level(exc.failure) >= first:
+                    raise
+                first = _level(exc.failure)
 
     def forget(self, name: TableName) -> Table | None:
         """Drop what is known of a table that seems to have changed; returns it."""
         with self._lock:
             return self._known.pop(str(name), None)
+
+
+def _level(missing: Failure) -> int:
+    """What is missing: 0 the catalog, 1 the schema, 2 the table (or the warehouse does not say)."""
+    if missing.code in ("CATALOG_NOT_FOUND", "NO_SUCH_CATALOG_EXCEPTION") or missing.sqlstate == "42P08":
+        return 0
+    return 1 if missing.code == "SCHEMA_NOT_FOUND" or missing.sqlstate == "42704" else 2

@@ -15,6 +15,7 @@ from localwarehouse.types import (
     DOUBLE,
     FLOAT,
     FRACTIONS,
+    INTEGRAL_DIGITS,
     INTEGRALS,
     STRING,
     TIMESTAMP,
@@ -48,8 +49,8 @@ _TOO_EARLY = "TIMESTAMP '0001-12-31 (BC) 23:59:59.999999'"
 _TOO_LATE = "TIMESTAMP '10000-01-01 00:00:00'"
 
 
-def cast(value: Value, target: DataType) -> Value:
-    """`CAST(value AS target)`."""
+def cast(value: Value, target: DataType, overflow: str = "CAST_OVERFLOW") -> Value:
+    """`CAST(value AS target)`. `overflow` is the class of the error when an integer does not fit."""
     target = as_expression(target)
     source = value.type
     if source == target:
@@ -61,7 +62,7 @@ def cast(value: Value, target: DataType) -> Value:
     if target == STRING:
         return value.become(_to_string(value), target)
     if isinstance(source, Simple | Decimal) and isinstance(target, Simple | Decimal):
-        sql = _between_scalars(value.sql, source, target)
+        sql = _between_scalars(value.sql, source, target, overflow)
         if sql is not None:
             return value.become(sql, target)
     nested = _nested(value.sql, source, target)
@@ -73,12 +74,6 @@ def cast(value: Value, target: DataType) -> Value:
             "42K09",
         )
     return value.become(nested, target)
-
-
-def try_cast(value: Value, target: DataType) -> Value:
-    """`TRY_CAST`: NULL where `CAST` fails."""
-    done = cast(value, target)
-    return done if done.sql == value.sql else done.become(f"TRY({done.sql})", done.type)
 
 
 def _invalid(shown: str, target: DataType) -> str:
@@ -138,9 +133,9 @@ def _out_of_range(shown: str, target: Decimal) -> str:
     )
 
 
-def _overflow(shown: str, source: DataType, target: DataType) -> str:
+def _overflow(shown: str, source: DataType, target: DataType, error_class: str) -> str:
     return failure(
-        "CAST_OVERFLOW",
+        error_class,
         f'The value {{value}} of the type "{sql_name(source)}" cannot be cast to "{sql_name(target)}" due to an '
         "overflow. Use `try_cast` to tolerate overflow and return NULL instead.",
         "22003",
@@ -148,7 +143,7 @@ def _overflow(shown: str, source: DataType, target: DataType) -> str:
     )
 
 
-def _between_scalars(sql: str, source: Simple | Decimal, target: Simple | Decimal) -> str | None:
+def _between_scalars(sql: str, source: Simple | Decimal, target: Simple | Decimal, overflow: str) -> str | None:
     """None where Spark has no such cast either."""
     name = duckdb_name(target)
     shown = f"CAST({sql} AS VARCHAR)"
@@ -179,11 +174,11 @@ def _between_scalars(sql: str, source: Simple | Decimal, target: Simple | Decima
         return plain
     # To an integral type: fractions are cut off, what is too large fails.
     whole = sql if source in INTEGRALS else f"trunc({sql})"
-    if source in INTEGRALS and INTEGRALS.index(source) <= INTEGRALS.index(target):  # type: ignore[arg-type]
+    if source in INTEGRALS and INTEGRALS.index(source) <= INTEGRALS.index(target):
         return plain
     return (
         f"CASE WHEN {sql} IS NULL THEN NULL "
-        f"ELSE coalesce(TRY_CAST({whole} AS {name}), {_overflow(shown, source, target)}) END"
+        f"ELSE coalesce(TRY_CAST({whole} AS {name}), {_overflow(shown, source, target, overflow)}) END"
     )
 
 
@@ -238,10 +233,9 @@ def common_type(left: DataType, right: DataType) -> DataType | None:
         if one in FRACTIONS and (other in FRACTIONS or other in INTEGRALS or isinstance(other, Decimal)):
             return FLOAT if one == FLOAT and other in INTEGRALS else DOUBLE
         if one in INTEGRALS and other in INTEGRALS:
-            return max(one, other, key=lambda integral: INTEGRALS.index(integral))  # type: ignore[arg-type]
+            return max(one, other, key=lambda integral: INTEGRALS.index(integral))
         if isinstance(one, Decimal) and other in INTEGRALS:
-            digits = {"tinyint": 3, "smallint": 5, "int": 10, "bigint": 20}[other.name]  # type: ignore[union-attr]
-            return _wider(one, Decimal(digits, 0))
+            return _wider(one, Decimal(INTEGRAL_DIGITS[other], 0))
         if isinstance(one, Decimal) and isinstance(other, Decimal):
             return _wider(one, other)
         if one == DATE and other in (TIMESTAMP, TIMESTAMP_NTZ):

@@ -35,12 +35,18 @@ class Setting:
 
 @dataclass
 class Gathered:
-    """One engine statement in the making: its placeholders, and how many names it has used up."""
+    """One engine statement in the making: its placeholders, and how many names it has used up.
+
+    `early` gathers what is computed once before it, so that a cast of a parameter is not planned and run per row.
+    """
 
     setting: Setting
     values: dict[str, str] = field(default_factory=dict)
     uses_now: bool = False
     relations: int = 0
+    early: "Gathered | None" = None
+    # Of an early statement: its columns, by their names.
+    columns: dict[str, str] = field(default_factory=dict)
 
     def placeholder(self, parameter: str) -> str:
         for placeholder, known in self.values.items():
@@ -58,8 +64,28 @@ class Gathered:
         self.relations += 1
         return f"q{self.relations}"
 
+    def column(self, sql: str, prefix: str) -> str:
+        """A column of an early statement. `k…` is handed to the main statement under that name."""
+        for name, known in self.columns.items():
+            if known == sql:
+                return name
+        name = f"{prefix}{len(self.columns)}"
+        self.columns[name] = sql
+        return name
+
     def finish(self, text: str) -> EngineSql:
         return EngineSql(text, dict(self.values), self.uses_now)
+
+    def finish_early(self) -> EngineSql | None:
+        early = self.early
+        if early is None or not early.columns:
+            return None
+        return early.finish("SELECT " + ", ".join(f"{sql} AS {name}" for name, sql in early.columns.items()))
+
+
+def gather(setting: Setting) -> Gathered:
+    """For a whole statement."""
+    return Gathered(setting, early=Gathered(setting))
 
 
 @dataclass(frozen=True)

@@ -24,6 +24,7 @@ from localwarehouse.types import (
     DataType,
     Decimal,
     Map,
+    Simple,
     Struct,
     as_expression,
     duckdb_name,
@@ -83,7 +84,7 @@ def handles(*kinds: type[exp.Expression]) -> Callable[[Handler], Handler]:
 
 
 def shown(node: exp.Expression | None) -> str:
-    return "" if node is None else node.sql(dialect="databricks", comments=False)[:200]
+    return "" if node is None else node.sql(dialect="databricks", comments=False, normalize_functions="lower")[:200]
 
 
 def of_rows(*values: Value) -> bool:
@@ -165,10 +166,15 @@ def _raw(expressions: Expressions, node: exp.Expression) -> Value:
 
 @handles(exp.Placeholder)
 def _parameter(expressions: Expressions, node: exp.Expression) -> Value:
+    return _bound(expressions.gathered, node, None)
+
+
+def _bound(gathered: Gathered, node: exp.Expression, target: DataType | None) -> Value:
+    """A parameter, cast to `target` where one is given."""
     name = node.name
     if not name or not isinstance(node.this, str):
         raise Unsupported("positional parameters (?); name them :like_this")
-    data_type = expressions.gathered.setting.parameters.get(name)
+    data_type = gathered.setting.parameters.get(name)
     if data_type is None:
         raise WarehouseError(
             "UNBOUND_SQL_PARAMETER",
@@ -176,8 +182,13 @@ def _parameter(expressions: Expressions, node: exp.Expression) -> Value:
             "42P02",
         )
     # Every value arrives as text with the name of its type, whatever the type.
-    text = Value(f"CAST({expressions.gathered.placeholder(name)} AS VARCHAR)", STRING)
-    return casts.cast(text, data_type)
+    text = Value(f"CAST({gathered.placeholder(name)} AS VARCHAR)", STRING)
+    value = casts.cast(text, data_type)
+    return value if target is None else casts.cast(value, target)
+
+
+# Within these an operand may never be evaluated, and its cast must then not fail.
+_LAZY = (exp.Case, exp.If, exp.Coalesce, exp.Lambda)
 
 
 @handles(exp.Paren)
@@ -189,13 +200,13 @@ def _paren(expressions: Expressions, node: exp.Expression) -> Value:
 @handles(exp.Cast)
 def _cast(expressions: Expressions, node: exp.Expression) -> Value:
     only(node, "this", "to")
-    return expressions.cast(node.this, parse_type(node.args["to"]))
-
-
-@handles(exp.TryCast)
-def _try_cast(expressions: Expressions, node: exp.Expression) -> Value:
-    only(node, "this", "to", "safe")
-    return casts.try_cast(expressions.value(node.this), parse_type(node.args["to"]))
+    target = parse_type(node.args["to"])
+    early = expressions.gathered.early
+    if isinstance(node.this, exp.Placeholder) and early is not None and node.find_ancestor(*_LAZY) is None:
+        value = _bound(early, node.this, target)
+        if value.type != STRING and isinstance(value.type, Simple | Decimal):
+            return value.become(f"CAST(${early.column(value.sql, 'k')} AS {duckdb_name(value.type)})", value.type)
+    return expressions.cast(node.this, target)
 
 
 @handles(exp.And, exp.Or)

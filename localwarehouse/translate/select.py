@@ -7,9 +7,18 @@ from sqlglot import exp
 from localwarehouse import errors
 from localwarehouse.catalog import TableName
 from localwarehouse.errors import Unsupported, WarehouseError
-from localwarehouse.plans import EngineSql, Output, Query
+from localwarehouse.plans import Output, Query
 from localwarehouse.translate import casts
-from localwarehouse.translate.context import Gathered, Relation, Scope, Setting, Visible, only, table_relation
+from localwarehouse.translate.context import (
+    Gathered,
+    Relation,
+    Scope,
+    Setting,
+    Visible,
+    gather,
+    only,
+    table_relation,
+)
 from localwarehouse.translate.expressions import Expressions, shown, unify
 from localwarehouse.translate.values import Value, failure
 from localwarehouse.types import INT, VOID, Array, as_expression
@@ -27,11 +36,10 @@ class Selected:
 
 def query(setting: Setting, node: exp.Expression) -> Query:
     """A SELECT that is the whole statement."""
-    gathered = Gathered(setting)
-    selected = translate(gathered, node, None, without=row_independent(node))
-    return Query(
-        "SELECT", _first_table(setting, node), gathered.finish(selected.sql), selected.outputs, guards(setting, node)
-    )
+    gathered = gather(setting)
+    selected = translate(gathered, node, None, without=assert_early(gathered, node))
+    sql = gathered.finish(selected.sql)
+    return Query("SELECT", _first_table(setting, node), sql, selected.outputs, gathered.finish_early())
 
 
 def _first_table(setting: Setting, node: exp.Expression) -> TableName | None:
@@ -39,27 +47,22 @@ def _first_table(setting: Setting, node: exp.Expression) -> TableName | None:
     return None if table is None else setting.table_name(table)
 
 
-def row_independent(node: exp.Expression) -> tuple[exp.Expression, ...]:
-    """The WHERE's conditions that assert something of no row in particular, such as `now < :start_by`."""
+def assert_early(gathered: Gathered, node: exp.Expression) -> tuple[exp.Expression, ...]:
+    """Take the WHERE's conditions that assert something of no row in particular, such as `now < :start_by`, into
+    the early statement; returns those taken."""
     where = node.args.get("where")
-    if where is None:
+    if where is None or gathered.early is None:
         return ()
-    return tuple(
+    taken = tuple(
         condition
         for condition in _conjuncts(where.this)
         if any(part.name.lower() in ("assert_true", "raise_error") for part in condition.find_all(exp.Anonymous))
         and condition.find(exp.Column, exp.Identifier, exp.Select) is None
     )
-
-
-def guards(setting: Setting, node: exp.Expression) -> tuple[EngineSql, ...]:
-    """Those conditions as statements of their own."""
-    made = []
-    for condition in row_independent(node):
-        gathered = Gathered(setting)
-        value = Expressions(gathered, Scope(), translate).boolean(condition)
-        made.append(gathered.finish(f"SELECT {value.sql}"))
-    return tuple(made)
+    for condition in taken:
+        value = Expressions(gathered.early, Scope(), translate).boolean(condition)
+        gathered.early.column(value.sql, "g")
+    return taken
 
 
 def _conjuncts(node: exp.Expression) -> list[exp.Expression]:
@@ -221,7 +224,7 @@ def _name(node: exp.Expression) -> str:
         return str(node.name)
     if isinstance(node, exp.Subquery):
         return "scalarsubquery()"
-    return shown(node).replace("COUNT(*)", "count(1)")
+    return shown(node).replace("count(*)", "count(1)")
 
 
 def _aliases(node: exp.Select, columns: list[Value]) -> dict[str, int]:

@@ -42,7 +42,7 @@ def translate(setting: Setting, text: str) -> Plan:
     node = _parse(text)
     found = _KINDS.get(type(node))
     if found is None:
-        raise Unsupported(f"the statement {text.strip().split()[0].upper()}")
+        raise Unsupported(f"the statement {type(node).__name__.upper()}")
     try:
         return found[1](setting, node)
     except RecursionError as exc:
@@ -60,7 +60,7 @@ def _parse(text: str) -> exp.Expression:
         raise syntax_error(str(exc).splitlines()[0]) from exc
     except RecursionError as exc:
         raise Unsupported("a statement nested this deeply") from exc
-    statements = [node for node in nodes if node is not None]
+    statements = [node for node in nodes if isinstance(node, exp.Expression)]
     if not statements:
         raise syntax_error("end of input")
     if len(statements) > 1:

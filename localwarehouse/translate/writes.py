@@ -17,6 +17,7 @@ from localwarehouse.translate.context import (
     Setting,
     Visible,
     column_parts,
+    gather,
     only,
     table_relation,
 )
@@ -45,9 +46,9 @@ def insert(setting: Setting, node: exp.Expression) -> Change:
         target = target.this
     table = setting.table(target)
     columns = _targets(table, named)
-    gathered = Gathered(setting)
+    gathered = gather(setting)
     source = node.expression
-    selected = select.translate(gathered, source, None, without=select.row_independent(source))
+    selected = select.translate(gathered, source, None, without=select.assert_early(gathered, source))
     if len(selected.outputs) != len(columns):
         few = len(selected.outputs) < len(columns)
         raise WarehouseError(
@@ -72,7 +73,7 @@ def insert(setting: Setting, node: exp.Expression) -> Change:
         table,
         gathered.finish(f"INSERT INTO {table.storage} ({names}) {text}"),
         ("num_affected_rows", "num_inserted_rows"),
-        select.guards(setting, source) if isinstance(source, exp.Select) else (),
+        gathered.finish_early(),
     )
 
 
@@ -99,7 +100,7 @@ def _targets(table: Table, named: list[str] | None) -> list[Column]:
 def update(setting: Setting, node: exp.Expression) -> Change:
     only(node, "this", "expressions", "where")
     table = setting.table(node.this)
-    gathered = Gathered(setting)
+    gathered = gather(setting)
     relation = table_relation(table, "u", node.this.alias)
     expressions = Expressions(gathered, Scope((relation,)), select.translate)
     changed: dict[str, str] = {}
@@ -132,18 +133,20 @@ def update(setting: Setting, node: exp.Expression) -> Change:
         table,
         gathered.finish(f"UPDATE {table.storage} AS u SET {assignments}{where}"),
         ("num_affected_rows",),
+        gathered.finish_early(),
     )
 
 
 def delete(setting: Setting, node: exp.Expression) -> Change:
     only(node, "this", "where")
     table = setting.table(node.this)
-    gathered = Gathered(setting)
+    gathered = gather(setting)
     scope = Scope((table_relation(table, "d", node.this.alias),))
     where = ""
     if node.args.get("where"):
         where = f" WHERE {Expressions(gathered, scope, select.translate).boolean(node.args['where'].this).sql}"
-    return Change("DELETE", table, gathered.finish(f"DELETE FROM {table.storage} AS d{where}"), ("num_affected_rows",))
+    sql = gathered.finish(f"DELETE FROM {table.storage} AS d{where}")
+    return Change("DELETE", table, sql, ("num_affected_rows",), gathered.finish_early())
 
 
 def merge(setting: Setting, node: exp.Expression) -> Change:
@@ -153,7 +156,7 @@ def merge(setting: Setting, node: exp.Expression) -> Change:
 def stored(table: Table, column: Column, value: Value) -> str:
     """The value as the column keeps it: cast as a write casts, its length and its presence checked."""
     try:
-        sql = casts.cast(value, column.type).sql
+        sql = casts.cast(value, column.type, "CAST_OVERFLOW_IN_TABLE_INSERT").sql
     except WarehouseError as exc:
         if exc.error_class.startswith("DATATYPE_MISMATCH"):
             raise errors.incompatible_data(
@@ -208,6 +211,7 @@ def broken_checks(gathered: Gathered, table: Table, scope: Scope) -> list[str]:
     conditions = []
     for check in table.checks:
         node = parse_one(check.expression, read="databricks")
+        assert isinstance(node, exp.Expression)
         value = Expressions(gathered, scope, select.translate).boolean(node)
         seen = {column.name.lower(): column for column in node.find_all(exp.Column)}
         shows = " || ".join(

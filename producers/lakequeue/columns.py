@@ -119,7 +119,7 @@ ColumnType = Scalar | Decimal | Varchar | Char | Array | Map | Struct | Unsuppor
 KINDS: Final[tuple[Kind, ...]] = get_args(Kind)
 
 _SCALARS: dict[str, Kind] = {kind: kind for kind in KINDS} | {
-    # Synonyms as docs.databricks.com lists them, type by type.
+    # Spark's synonyms; that a live warehouse takes them too is unconfirmed, and does not matter: `sql` writes none.
     "INTEGER": "INT", "LONG": "BIGINT", "SHORT": "SMALLINT", "BYTE": "TINYINT", "REAL": "FLOAT",
     "TIMESTAMP_LTZ": "TIMESTAMP",
 }  # fmt: skip

@@ -13,6 +13,8 @@ from typing import IO
 
 from lakequeue.problems import quoted
 
+MAX_BLOCK_BYTES = 4_000_000
+
 
 class CsvProblem(Exception):
     """What is wrong with a file, and where; never with its values."""
@@ -32,7 +34,7 @@ class CsvProblem(Exception):
 
 @dataclass(frozen=True, slots=True)
 class Block:
-    """Consecutive rows; `first` is the number of the first one, from 1, and `offset` how far the file is read."""
+    """Consecutive rows; the number of the first one, from 1, and how many bytes of the file are read."""
 
     first: int
     rows: list[list[str]]
@@ -77,25 +79,26 @@ class CsvFile:
         raise CsvProblem("is empty: its first line must name the columns", line=1)
 
     def blocks(self, size: int) -> Iterator[Block]:
-        """All rows, `size` at a time; each is as wide as the header."""
+        """All rows, `size` at a time, or fewer where they are long; each has as many fields as the header."""
         self.blank_lines = 0
         with open(self.path, encoding=self.encoding, newline="") as stream:
             self._check_unchanged(stream)
             records = self._records(stream)
             width = len(next(records)[0])
-            first, rows, lines = 1, list[list[str]](), list[int]()
+            first, start, rows, lines = 1, 0, list[list[str]](), list[int]()
             for row, line in records:
                 if len(row) != width:
                     raise CsvProblem(f"{len(row)} fields, but the header names {width} columns", line=line)
                 rows.append(row)
                 lines.append(line)
-                if len(rows) == size:
+                if len(rows) == size or (len(rows) % 16 == 0 and _offset(stream) - start > MAX_BLOCK_BYTES):
                     self._check_unchanged(stream)
-                    yield Block(first, rows, lines, stream.buffer.tell())
-                    first, rows, lines = first + size, [], []
+                    offset = _offset(stream)
+                    yield Block(first, rows, lines, offset)
+                    first, start, rows, lines = first + len(rows), offset, [], []
             self._check_unchanged(stream)
             if rows:
-                yield Block(first, rows, lines, stream.buffer.tell())
+                yield Block(first, rows, lines, _offset(stream))
 
     def _records(self, stream: IO[str]) -> Iterator[tuple[list[str], int]]:
         """Each record and the line it starts in."""
@@ -118,6 +121,10 @@ class CsvFile:
     def _check_unchanged(self, stream: IO[str] | IO[bytes]) -> None:
         if _version(os.fstat(stream.fileno())) != self._version:
             raise CsvProblem("changed while it was read")
+
+
+def _offset(stream: IO[str]) -> int:
+    return os.lseek(stream.fileno(), 0, os.SEEK_CUR)
 
 
 def _version(found: os.stat_result) -> tuple[int, ...]:

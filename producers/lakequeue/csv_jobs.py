@@ -3,16 +3,15 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Iterator, Sequence
+from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
 from hashlib import sha256
-from itertools import starmap
 from json.encoder import encode_basestring  # the C version, where there is one
 
 from pydantic import JsonValue
 
 from lakequeue.csv_file import Block, CsvFile, CsvProblem
-from lakequeue.csv_types import Column, Inference
+from lakequeue.csv_types import Column, Inference, remember
 from lakequeue.definitions import SchemaColumn
 from lakequeue.identifiers import TableName
 from lakequeue.jobs import Write
@@ -78,21 +77,43 @@ class Reader:
         return [dict(zip(names, row, strict=True)) for row in zip(*read_columns, strict=True)]
 
 
+class Checker:
+    """Finds the values that do not fit a column."""
+
+    def __init__(self, column: Column, nulls: frozenset[str]) -> None:
+        self._name = column.name
+        self._check = column.checker(nulls)
+        self._fitting: set[str] = set()
+
+    def problems(self, values: Sequence[str], lines: Sequence[int]) -> list[CsvProblem]:
+        reasons: dict[str, str] = {}
+        unseen = set(values) - self._fitting
+        for text in unseen:
+            try:
+                self._check(text)
+            except ValueProblem as problem:
+                reasons[text] = str(problem)
+        remember(self._fitting, unseen - reasons.keys())
+        return [
+            CsvProblem(reasons[text], line=line, column=self._name)
+            for text, line in zip(values, lines, strict=True)
+            if text in reasons
+        ]
+
+
 class Scale:
     """What rows weigh in a job: an upper bound of their bytes as JSON, near to it but for nested values."""
 
-    def __init__(self, columns: Sequence[Column], *, create: bool, table: TableName, actor: str | None) -> None:
+    def __init__(self, target: Target) -> None:
+        columns = target.columns
         self._nested = [index for index, each in enumerate(columns) if each.nested]
         self._names = sum(len(_dumps(each.name).encode()) + _AROUND_FIELD for each in columns)
-        # "TIMESTAMP_NTZ" is the longest type that inference finds; a job has to weigh the same before and after it.
-        definition = [
-            {"name": each.name, "data_type": each.type.sql if each.type else "", "nullable": each.nullable}
-            for each in columns
-        ]
-        around: dict[str, JsonValue] = {"table": str(table), "actor": actor, "auto_create": create}
-        if create:
-            around["schema_definition"] = list(definition)
-        self.around = len(_dumps(around).encode()) + 100 + len(columns) * len("TIMESTAMP_NTZ")
+        around: dict[str, JsonValue] = {"table": str(target.table), "actor": target.actor}
+        if target.create:
+            around["schema_definition"] = [each.declared().to_json() for each in columns]
+        # For the other fields, and for types that are still to be inferred: "TIMESTAMP_NTZ" is the longest.
+        self._around = len(_dumps(around).encode()) + 100 + 10 * len(columns)
+        self.room = target.max_job_bytes - self._around
 
     def weigh(self, row: Sequence[str]) -> int:
         text = encode_basestring("".join(row))
@@ -101,60 +122,106 @@ class Scale:
             weight += _NESTED_GROWTH * len(row[index])
         return weight
 
+    def bytes_alone(self, row: dict[str, JsonValue]) -> int:
+        """The size of a job of this row."""
+        return self._around + len(_dumps(row).encode())
+
 
 @dataclass
 class Survey:
-    """What the first reading of a file found: its columns and how many rows it has."""
+    """What the first reading of a file found: its columns, how many rows it has, and what is wrong with it."""
 
-    columns: tuple[Column, ...] = ()
+    columns: tuple[Column, ...]
     rows: int = 0
     problems: list[CsvProblem] = field(default_factory=list)
 
 
-def survey(file: CsvFile, target: Target, *, infer: bool, check: bool) -> Iterator[tuple[int, Survey]]:
-    """Read the whole file once: infer the types that `target` leaves open, check all others. Nothing is sent.
+def survey(file: CsvFile, target: Target, on_bytes: Callable[[int], None]) -> Survey:
+    """Read the whole file once: infer the types that `target` leaves open, check the values of all others.
 
-    Yields how many bytes are read, and the one survey, which is complete with the last item. It stops early at
-    `SHOWN` problems.
+    A table that is not to be created has its own types, so nothing is inferred then. `on_bytes` hears how far the
+    file is read. Reading ends early at `SHOWN` problems.
     """
-    found = Survey(target.columns)
     nulls = target.nulls
-    guesses = [Inference(each.name, nulls) if infer and each.type is None else None for each in target.columns]
-    checkers = [
-        each.checker(nulls) if check and guess is None else None
-        for each, guess in zip(target.columns, guesses, strict=True)
-    ]
-    scale = Scale(target.columns, create=target.create, table=target.table, actor=target.actor)
-    room = target.max_job_bytes - scale.around
+    found = Survey(target.columns)
+    guesses = {each.name: Inference(each.name, nulls) for each in target.columns if target.create and not each.type}
+    checkers = {each.name: Checker(each, nulls) for each in target.columns if each.name not in guesses}
+    scale = Scale(target)
     for block in file.blocks(BLOCK_ROWS):
-        for column, guess, fits, values in zip(target.columns, guesses, checkers, block.columns(), strict=True):
-            if guess is not None:
+        for column, values in zip(target.columns, block.columns(), strict=True):
+            if guess := guesses.get(column.name):
                 guess.look(values, block.lines)
-            elif fits is not None:
-                bad = {text: problem for text in set(values) if (problem := _problem(fits, text))}
-                found.problems += [
-                    CsvProblem(bad[text], line=line, column=column.name)
-                    for text, line in zip(values, block.lines, strict=True)
-                    if text in bad
-                ]
-        if not found.problems and max(map(scale.weigh, block.rows)) > room:
-            found.problems += _too_wide(block, target, scale)
+            else:
+                found.problems += checkers[column.name].problems(values, block.lines)
         found.rows += len(block.rows)
-        found.columns = tuple(
-            guess.column() if guess else each for guess, each in zip(guesses, target.columns, strict=True)
-        )
-        yield block.offset, found
+        if not found.problems and max(map(scale.weigh, block.rows)) > scale.room:
+            found.problems += _too_wide(block, target, scale)
+        on_bytes(block.offset)
         if len(found.problems) >= SHOWN:
-            return
-    found.columns = tuple(
-        guess.column() if guess else each for guess, each in zip(guesses, target.columns, strict=True)
-    )
-    yield file.size, found
+            break
+    found.columns = tuple(guesses[each.name].column() if each.name in guesses else each for each in target.columns)
+    found.problems.sort(key=lambda problem: problem.line or 0)
+    return found
 
 
-def _problem(fits: Callable[[str], None], text: str) -> str | None:
-    try:
-        fits(text)
-    except ValueProblem as problem:
-        return str(problem)
-    return None
+def _too_wide(block: Block, target: Target, scale: Scale) -> Iterator[CsvProblem]:
+    rows = Reader(target.columns, target.nulls).rows(block)
+    for row, text, line in zip(rows, block.rows, block.lines, strict=True):
+        if scale.weigh(text) > scale.room and (size := scale.bytes_alone(row)) > target.max_job_bytes:
+            yield CsvProblem(f"the row alone is {size:,} bytes and a job holds {target.max_job_bytes:,}", line=line)
+
+
+def batches(file: CsvFile, target: Target) -> Iterator[Batch]:
+    """All rows in order, as many to a job as `target` allows."""
+    scale = Scale(target)
+    reader = Reader(target.columns, target.nulls)
+    first, weight = 1, 0
+    rows: list[dict[str, JsonValue]] = []
+    for block in file.blocks(BLOCK_ROWS):
+        for row, added in zip(reader.rows(block), map(scale.weigh, block.rows), strict=True):
+            if rows and (len(rows) == target.rows_per_job or weight + added > scale.room):
+                yield Batch(first, rows)
+                first, weight, rows = first + len(rows), 0, []
+            rows.append(row)
+            weight += added
+    if rows:
+        yield Batch(first, rows)
+
+
+def jobs(file: CsvFile, target: Target, name: str) -> Iterator[Write]:
+    """The jobs of the load `name`, which the library checks once more as it makes them."""
+    table, definition = str(target.table), target.definition()
+    for batch in batches(file, target):
+        yield Write(
+            table=table,
+            data=batch.rows,
+            auto_create=target.create,
+            schema_definition=definition,
+            actor=target.actor,
+            id=f"{name}:{batch.first}",
+        )
+
+
+class JobIds:
+    """The ids of a load's jobs, kept as runs of jobs with equally many rows: a load has few."""
+
+    def __init__(self, name: str) -> None:
+        self._name = name
+        self._next = 1
+        self._runs: list[list[int]] = []
+
+    def add(self, rows: int) -> None:
+        """The next job, which has so many rows."""
+        if self._runs and self._runs[-1][1] == rows:
+            self._runs[-1][2] += 1
+        else:
+            self._runs.append([self._next, rows, 1])
+        self._next += rows
+
+    def __len__(self) -> int:
+        return sum(count for _, _, count in self._runs)
+
+    def __iter__(self) -> Iterator[str]:
+        for first, rows, count in self._runs:
+            for index in range(count):
+                yield f"{self._name}:{first + index * rows}"

@@ -21,10 +21,13 @@ from lakequeue.scalars import Encode
 MARKERS = frozenset(("", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "\\N", "-", "."))
 """What other programs write for a null; a column that is otherwise of one type gets a hint about --null."""
 
+REMEMBERED = 5_000
+MAX_REMEMBERED_CHARS = 64
+
 _NOT_NULL = re.compile(r"\s+NOT\s+NULL\s*\Z", re.IGNORECASE)
 _WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
 _GIVEN_WHOLE = re.compile(r"[+-]?[0-9]{1,40}")
-_NUMBER = re.compile(r"-?((?:0|[1-9][0-9]*)?(\.[0-9]+)?)([eE][+-]?[0-9]{1,3})?")
+_NUMBER = re.compile(r"-?(?=\.?[0-9])(0|[1-9][0-9]*|)(\.[0-9]+)?([eE][+-]?[0-9]{1,3})?")
 _STRING = columns.Scalar("STRING")
 
 
@@ -163,6 +166,12 @@ def match_columns(header: Sequence[str], given: Mapping[str, Column]) -> dict[st
     return matched
 
 
+def remember(checked: set[str], values: Iterable[str]) -> None:
+    """Add to the values of a column that need no second look: columns repeat themselves, and memory has a bound."""
+    if len(checked) < REMEMBERED:
+        checked.update(text for text in values if len(text) <= MAX_REMEMBERED_CHARS)
+
+
 class Inference:
     """The narrowest type that holds every value of one column, shown to it block by block."""
 
@@ -170,6 +179,7 @@ class Inference:
         self._name = name
         self._nulls = nulls
         self._left = _CANDIDATES
+        self._fitting: set[str] = set()
         self._seen = False
         self._markers: set[str] = set()
         self._broken = ""
@@ -180,6 +190,7 @@ class Inference:
         distinct = set(values) - self._nulls
         self._markers |= distinct & MARKERS
         distinct -= MARKERS
+        distinct -= self._fitting
         if not distinct:
             return
         left = tuple(each for each in self._left if all(map(each[1], distinct)))
@@ -187,6 +198,7 @@ class Inference:
             self._explain(values, lines)
         self._left = left
         self._seen = True
+        remember(self._fitting, distinct)
 
     def _explain(self, values: Sequence[str], lines: Sequence[int]) -> None:
         left, seen = self._left, self._seen
@@ -221,10 +233,13 @@ def _is_bigint(text: str) -> bool:
 def _is_double(text: str) -> bool:
     """A number that a DOUBLE keeps: past 15 digits a whole number is changed by it, past 17 any is."""
     match = _NUMBER.fullmatch(text)
-    if not match or not match[1]:
+    if not match:
         return False
-    digits = len(match[1].replace(".", "").lstrip("0"))
-    return digits <= (17 if match[2] or match[3] else 15) and _fits(scalars.encode_double)(text)
+    whole, fraction, exponent = match.groups()
+    if not fraction and not exponent:
+        return len(whole) <= 15
+    digits = (whole + (fraction or "")[1:]).lstrip("0")
+    return len(digits) <= 17 and _fits(scalars.encode_double)(text)
 
 
 def _fits(encode: Encode) -> Callable[[str], bool]:

@@ -116,7 +116,7 @@ def _map(column_type: columns.Map) -> Shape:
             if shaped_key is None:
                 raise ValueProblem("null_key", "a MAP has no null keys", (index, "key"))
             if shaped_key in ("-0.0", "0.0") and column_type.key in _REALS:
-                shaped_key = "0.0"  # Spark normalises the keys of a MAP so
+                shaped_key = "0.0"  # as Spark does with a MAP's keys (unconfirmed on a live warehouse)
             identity = shaped_key if isinstance(shaped_key, str) else _to_json(shaped_key)
             if identity in seen:
                 raise ValueProblem("duplicate_key", "a MAP has each key once", (index, "key"))

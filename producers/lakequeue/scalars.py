@@ -15,7 +15,7 @@ from lakequeue.problems import ValueProblem
 
 Encode = Callable[[JsonValue], str | None]
 
-# Jackson, which Spark parses JSON with, refuses longer strings.
+# What Spark's JSON reader takes in one string (unconfirmed on a live warehouse).
 MAX_STRING_CHARS = 20_000_000
 
 _INT_RANGES = {"BIGINT": 63, "INT": 31, "SMALLINT": 15, "TINYINT": 7}

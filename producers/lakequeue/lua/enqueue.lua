@@ -23,9 +23,8 @@ for i = 3, #ARGV, 6 do
   else
     -- The record comes first: it is refused when memory is full, and then nothing of this job is written.
     redis.call('SET', key, ARGV[i + 4])
-    local length = redis.call('RPUSH', list, ARGV[i + 5])
-    if length == 1 then
-      redis.call('SADD', 'lakequeue:ready:' .. ARGV[i + 2], ARGV[i + 1])
+    redis.call('RPUSH', list, ARGV[i + 5])
+    if redis.call('SADD', 'lakequeue:ready:' .. ARGV[i + 2], ARGV[i + 1]) == 1 then
       redis.call('PUBLISH', 'lakequeue:wake', ARGV[i + 2])
     end
     answers[#answers + 1] = 'queued'

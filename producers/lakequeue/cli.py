@@ -1,0 +1,229 @@
+"""The command `lakequeue`: its options, and what a person is told when something goes wrong."""
+
+from __future__ import annotations
+
+import argparse
+import os
+import sys
+from collections.abc import Sequence
+from importlib.metadata import version
+from io import TextIOWrapper
+
+from lakequeue import job_commands, load, options
+from lakequeue.client import Queue
+from lakequeue.csv_types import parse_columns
+from lakequeue.errors import LakequeueError
+from lakequeue.identifiers import TableName
+from lakequeue.settings import Settings
+
+UNUSABLE = 2
+INTERRUPTED = 130
+OUTPUT_CLOSED = 141
+
+_DESCRIPTION = """\
+Put jobs for Databricks Unity Catalog tables into the queue, and see what became of them.
+
+  echo '{"kind": "write", "table": "main.sales.orders", "data": [{"id": 1}]}' | lakequeue enqueue - | lakequeue wait -
+  lakequeue load orders.csv --table main.sales.orders --wait
+"""
+_EXITS = """\
+exit codes: 0 all well; 1 a job, row or outcome is bad; 2 nothing could be done (bad option, no file, no Redis, queue
+full); 3 not finished in time; 130 interrupted. Errors are on standard error."""
+_ENQUEUE = """\
+Send jobs, one JSON object a line, such as
+
+  {"kind": "write", "table": "main.sales.orders", "data": [{"id": 1, "amount": "9.90"}], "id": "order-1"}
+
+kind is write, update, delete or read. Each job's id is printed on a line of its own, in order, once the job is safely
+queued. Give jobs ids of your own and the same file can be sent again without harm: a known id adds nothing.
+
+A bad line is reported on standard error as {"error": true, "line": N, "message": …, "details": …}. Sending stops
+there, with what came before it sent and nothing after it; with --keep-going the rest is sent."""
+_LOAD = """\
+Write the rows of a CSV file into a table. Its first line names the columns. The file is read once before anything is
+sent, to find the columns' types and to check every value: a file with a bad value sends nothing.
+
+Types that --columns does not give are inferred: BIGINT, DOUBLE (numbers with a fraction; say DECIMAL(p,s) for money),
+BOOLEAN (true and false), DATE, TIMESTAMP (with an offset), TIMESTAMP_NTZ (without one), else STRING. Numbers such as
+007, and those that would lose digits, stay STRING. Dates and timestamps are ISO 8601, nested values are JSON, BINARY is
+base64. A field is null if it equals one of --null, quoted or not."""
+_AGAIN = """\
+running it again: a load is known by the bytes of the file and the table. The same command can be stopped and run again
+at any time: it goes on where it was and sends no row twice, as long as the queue remembers its jobs, which is until a
+day after they finished (a setting of the workers). With other options (--columns, --null, --rows-per-job, --no-create,
+--actor) it is still the same load: it is refused where it would differ from what was sent. A changed file is another
+load, and all of its rows are sent. Jobs that failed are not sent again: their dead letters can be replayed."""
+
+
+def main(arguments: Sequence[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    if isinstance(sys.stdout, TextIOWrapper):
+        sys.stdout.reconfigure(errors="backslashreplace")  # a column's name may not be in a terminal's encoding
+    try:
+        args = parser().parse_args(arguments)
+        code: int = args.run(args)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does. Nothing may be flushed into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUTPUT_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+    except LakequeueError as exc:
+        return _complain(exc.message)
+    except OSError as exc:
+        name = f"{exc.filename}: " if exc.filename else ""
+        return _complain(f"{name}{exc.strerror or exc}")
+    except _Unusable as exc:
+        return _complain(str(exc))
+
+
+def _complain(message: str) -> int:
+    print(f"lakequeue: {message}", file=sys.stderr)
+    return UNUSABLE
+
+
+class _Unusable(Exception):
+    pass
+
+
+def _settings() -> Settings:
+    try:
+        return Settings.from_env()
+    except ValueError as exc:
+        raise _Unusable(str(exc)) from None
+
+
+def _queue(args: argparse.Namespace) -> Queue:
+    settings = _settings()
+    try:
+        return Queue(getattr(args, "redis", None), settings=settings)
+    except ValueError as exc:
+        raise _Unusable(str(exc)) from None
+
+
+def parser() -> argparse.ArgumentParser:
+    common = argparse.ArgumentParser(add_help=False)
+    common.add_argument(
+        "--redis",
+        metavar="URL",
+        # Suppressed, since a command's default would overwrite what was given before the command.
+        default=argparse.SUPPRESS,
+        help="where the queue is; else LAKEQUEUE_REDIS_URL, else redis://localhost:6379/0",
+    )
+    top = argparse.ArgumentParser(
+        prog="lakequeue",
+        description=_DESCRIPTION,
+        epilog=_EXITS,
+        parents=[common],
+        formatter_class=argparse.RawDescriptionHelpFormatter,
+        allow_abbrev=False,
+    )
+    top.add_argument("--version", action="version", version=f"lakequeue {version('lakequeue')}")
+    commands = top.add_subparsers(title="commands", metavar="COMMAND", required=True)
+
+    def command(name: str, summary: str, description: str, epilog: str = "") -> argparse.ArgumentParser:
+        return commands.add_parser(
+            name,
+            help=summary,
+            description=description,
+            epilog=epilog,
+            parents=[common],
+            formatter_class=argparse.RawDescriptionHelpFormatter,
+            allow_abbrev=False,
+        )
+
+    _add_enqueue(command("enqueue", "send jobs, one JSON object a line", _ENQUEUE))
+    _add_status(command("status", "print the state of jobs now", "Print each job's state now, one JSON object a line."))
+    _add_wait(
+        command("wait", "print the outcomes of jobs", "Print each job's outcome, one JSON object a line, in order.")
+    )
+    _add_load(command("load", "write the rows of a CSV file into a table", _LOAD, _AGAIN))
+    return top
+
+
+def _add_enqueue(command: argparse.ArgumentParser) -> None:
+    command.add_argument("file", metavar="FILE", help="the file of jobs, or - for standard input")
+    command.add_argument("--keep-going", action="store_true", help="go on after a bad line; exit 1 at the end")
+    command.set_defaults(run=_run_enqueue)
+
+
+def _add_status(command: argparse.ArgumentParser) -> None:
+    command.add_argument("ids", metavar="ID", nargs="+", help="a job's id, or - for ids on standard input")
+    command.set_defaults(run=_run_status)
+
+
+def _add_wait(command: argparse.ArgumentParser) -> None:
+    command.add_argument("ids", metavar="ID", nargs="+", help="a job's id, or - for ids on standard input")
+    command.add_argument(
+        "--timeout",
+        metavar="SECONDS",
+        type=options.argument(options.seconds),
+        help="for all of them together; jobs not finished by then are printed with their state, and the exit code is 3",
+    )
+    command.set_defaults(run=_run_wait)
+
+
+def _add_load(command: argparse.ArgumentParser) -> None:
+    add = command.add_argument
+    add("file", metavar="FILE.csv", help="a regular file: it is read more than once")
+    add("--table", metavar="C.S.T", required=True, type=options.argument(TableName.parse), help="catalog.schema.table")
+    add(
+        "--columns",
+        metavar="NAME:TYPE,…",
+        type=options.argument(parse_columns),
+        default={},
+        help="types of all or some columns, such as 'id:BIGINT NOT NULL,amount:DECIMAL(10,2),tags:ARRAY<STRING>'",
+    )
+    add("--null", metavar="TEXT", action="append", help="what stands for null; repeatable (default: the empty string)")
+    add("--rows-per-job", metavar="N", type=options.argument(options.count), default=500, help="at most (default: 500)")
+    add(
+        "--delimiter",
+        metavar="C",
+        type=options.argument(options.delimiter),
+        default=",",
+        help="default: the comma; \\t is a tab",
+    )
+    add(
+        "--encoding",
+        metavar="NAME",
+        type=options.argument(options.encoding),
+        default="utf-8-sig",
+        help="default: UTF-8",
+    )
+    add(
+        "--no-create",
+        dest="create",
+        action="store_false",
+        help="the table is there: do not create it. Columns that --columns does not name are then sent as text, not "
+        "inferred, and workers check them against the table's own types",
+    )
+    add("--actor", metavar="NAME", type=options.argument(options.actor), help="who is recorded as the rows' creator")
+    add("--wait", action="store_true", help="wait for all outcomes, print failed jobs as JSON, exit 1 if any failed")
+    anew = command.add_mutually_exclusive_group()
+    anew.add_argument("--again", action="store_true", help="load the file once more: all of its rows, under fresh ids")
+    anew.add_argument(
+        "--load-id", metavar="ID", type=options.argument(options.load_id), help="go on with the load of this name"
+    )
+    add("--dry-run", action="store_true", help="print types and counts, and send nothing")
+    command.set_defaults(run=_run_load)
+
+
+def _run_enqueue(args: argparse.Namespace) -> int:
+    with _queue(args) as queue:
+        return job_commands.enqueue(queue, args.file, keep_going=args.keep_going)
+
+
+def _run_status(args: argparse.Namespace) -> int:
+    with _queue(args) as queue:
+        return job_commands.status(queue, args.ids)
+
+
+def _run_wait(args: argparse.Namespace) -> int:
+    with _queue(args) as queue:
+        return job_commands.wait(queue, args.ids, args.timeout)
+
+
+def _run_load(args: argparse.Namespace) -> int:
+    return load.run(args, _settings(), lambda: _queue(args))

@@ -1,0 +1,67 @@
+"""The values of command line options, read from their text."""
+
+from __future__ import annotations
+
+import argparse
+import codecs
+from collections.abc import Callable
+from typing import TypeVar
+
+from lakequeue.identifiers import check_job_id
+
+T = TypeVar("T")
+
+
+def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
+    """argparse shows the message of this error alone."""
+
+    def read(text: str) -> T:
+        try:
+            return parse(text)
+        except ValueError as exc:
+            raise argparse.ArgumentTypeError(str(exc)) from None
+
+    return read
+
+
+def count(text: str) -> int:
+    if not (text.isascii() and text.isdecimal() and len(text) < 10 and int(text)):
+        raise ValueError(f"takes a whole number from 1, not {text!r}")
+    return int(text)
+
+
+def seconds(text: str) -> float:
+    try:
+        number = float(text)
+    except ValueError:
+        number = -1.0
+    if not 0 <= number <= 1e9:  # NaN is not
+        raise ValueError(f"takes a number of seconds, not {text!r}")
+    return number
+
+
+def delimiter(text: str) -> str:
+    text = "\t" if text in ("\\t", "tab") else text
+    if len(text) != 1 or text in '"\r\n':
+        raise ValueError(f"takes one character other than a quote, not {text!r}")
+    return text
+
+
+def encoding(text: str) -> str:
+    try:
+        "".encode(text)
+    except (LookupError, ValueError):
+        raise ValueError(f"unknown text encoding {text!r}; known are utf-8, utf-16, cp1252, latin-1 and more") from None
+    # A byte order mark, as Excel writes it, is no part of the first column's name.
+    return "utf-8-sig" if codecs.lookup(text).name == "utf-8" else text
+
+
+def actor(text: str) -> str:
+    if not 1 <= len(text) <= 255:
+        raise ValueError("takes 1 to 255 characters")
+    return text
+
+
+def load_id(text: str) -> str:
+    check_job_id(f"{text}:{10**18}")
+    return text

@@ -1,0 +1,59 @@
+"""Enqueue any number of jobs, however long that takes, and wait for what becomes of them."""
+
+from __future__ import annotations
+
+from collections import deque
+from collections.abc import Callable, Iterable, Iterator
+from contextlib import suppress
+from itertools import chain, islice
+from math import inf
+
+from lakequeue.client import Handle, Queue
+from lakequeue.errors import QueueFull, UnknownJob
+from lakequeue.jobs import Write
+from lakequeue.outcomes import Status
+
+ASKED_AT_ONCE = 500
+
+
+def send_patiently(
+    queue: Queue, source: Iterable[Write], on_full: Callable[[QueueFull], None]
+) -> Iterator[tuple[Write, Handle]]:
+    """Enqueue jobs in order and yield each with its handle; a full queue is told to `on_full` once and waited for.
+
+    Raises:
+        InvalidJob, JobConflict, QueueUnreachable: as `Queue.enqueue_many`.
+    """
+    unanswered: deque[Write] = deque()
+    rest = iter(source)
+
+    def feed() -> Iterator[Write]:
+        for job in rest:
+            unanswered.append(job)
+            yield job
+
+    try:
+        for handle in queue.enqueue_many(feed()):
+            yield unanswered.popleft(), handle
+    except QueueFull as exc:
+        on_full(exc)
+        for handle in queue.enqueue_many(chain(tuple(unanswered), feed()), wait_s=inf):
+            yield unanswered.popleft(), handle
+
+
+def final_statuses(queue: Queue, job_ids: Iterable[str]) -> Iterator[tuple[str, Status | None]]:
+    """Each job's status once it is final, None where it has expired; in order but for jobs that finish late."""
+    remaining = iter(job_ids)
+    while open_ids := list(islice(remaining, ASKED_AT_ONCE)):
+        while open_ids:
+            found = queue.statuses(open_ids)
+            still_open: list[str] = []
+            for job_id, status in zip(open_ids, found, strict=True):
+                if status is None or status.final:
+                    yield job_id, status
+                else:
+                    still_open.append(job_id)
+            open_ids = still_open
+            if open_ids:
+                with suppress(UnknownJob):  # expired meanwhile, as its status will say
+                    queue.wait(open_ids[0])

@@ -1,0 +1,113 @@
+"""A real local warehouse process on a free port, with its control endpoint: faults, statements, counts."""
+
+from __future__ import annotations
+
+import json
+import subprocess
+import sys
+import urllib.request
+from collections import Counter
+from collections.abc import Iterator
+from pathlib import Path
+from typing import Any
+
+import pytest
+from databricks import sql
+
+
+class LocalWarehouse:
+    """One server process; its data stays in `data` when it is stopped, and it can be started again."""
+
+    def __init__(self, data: Path, *, token: str = "local", options: tuple[str, ...] = ("--faults",)) -> None:
+        self.data = data
+        self.token = token
+        self._options = options
+        self.start()
+
+    def start(self, *, port: int = 0) -> None:
+        self.data.mkdir(parents=True, exist_ok=True)
+        with open(self.data.parent / "localwarehouse.log", "ab") as log:
+            self.process = subprocess.Popen(
+                [
+                    *(sys.executable, "-m", "localwarehouse", "--data", str(self.data), "--port", str(port)),
+                    *("--token", self.token, *self._options),
+                ],
+                stdout=subprocess.PIPE,
+                stderr=log,
+                text=True,
+                start_new_session=True,
+            )
+        assert self.process.stdout is not None
+        line = self.process.stdout.readline()
+        assert line.startswith("listening on "), f"the local warehouse did not start: {line!r}"
+        self.url = line.removeprefix("listening on ").strip()
+        self.port = int(self.url.split(":")[2].split("/")[0])
+
+    def connect(self, **options: Any) -> Any:
+        """The real connector, connected; `options` are its own."""
+        host = f"http://127.0.0.1:{self.port}"
+        given = {
+            "server_hostname": host,
+            "http_path": "/sql/1.0/warehouses/local",
+            "_connection_uri": self.url,
+            "access_token": self.token,
+            "enable_telemetry": False,
+            "_disable_pandas": True,
+            "session_configuration": {"ANSI_MODE": "true", "TIMEZONE": "UTC", "STATEMENT_TIMEOUT": "120"},
+        }
+        return sql.connect(**{**given, **options})
+
+    def counts(self) -> Counter[str]:
+        """Executed statements by kind since the start."""
+        return Counter(self._control("GET", "/control/counts"))
+
+    def statements(self, since: int = 0) -> list[dict[str, Any]]:
+        found: list[dict[str, Any]] = self._control("GET", f"/control/statements?since={since}")["statements"]
+        return found
+
+    def fault(self, *rules: dict[str, Any]) -> None:
+        self._control("POST", "/control/faults", list(rules))
+
+    def clear_faults(self) -> None:
+        self._control("DELETE", "/control/faults")
+
+    def held(self) -> int:
+        """How many requests a `hold` keeps waiting."""
+        return int(self._control("GET", "/control/held")["held"])
+
+    def release(self) -> None:
+        """Let held statements go."""
+        self._control("POST", "/control/release", [])
+
+    def stop(self) -> int:
+        """SIGTERM; returns the exit code."""
+        self.process.terminate()
+        return self._ended()
+
+    def kill(self) -> None:
+        self.process.kill()
+        self._ended()
+
+    def _ended(self) -> int:
+        code = self.process.wait(timeout=30)
+        if self.process.stdout is not None:
+            self.process.stdout.close()
+        return code
+
+    def _control(self, method: str, path: str, body: Any = None) -> Any:
+        request = urllib.request.Request(
+            f"http://127.0.0.1:{self.port}{path}",
+            method=method,
+            data=None if body is None else json.dumps(body).encode(),
+            headers={"Authorization": f"Bearer {self.token}", "Content-Type": "application/json"},
+        )
+        with urllib.request.urlopen(request, timeout=10) as answer:
+            return json.loads(answer.read() or b"null")
+
+
+@pytest.fixture
+def warehouse(tmp_path: Path) -> Iterator[LocalWarehouse]:
+    server = LocalWarehouse(tmp_path / "warehouse")
+    yield server
+    if server.process.poll() is None:
+        server.stop()
