@@ -48,7 +48,7 @@ def main() -> int:
     except duckdb.IOException as exc:
         print(f"cannot open {arguments.data}: {exc}", file=sys.stderr)
         return 1
-    log, faults = StatementLog(), Faults()
+    log, faults = StatementLog(arguments.faults), Faults()
     service = ThriftService(Executor(engine, log, Deadlines(), _now), faults)
     identity = Identity(arguments.token, arguments.client_id, arguments.client_secret)
     try:

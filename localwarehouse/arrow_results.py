@@ -1,14 +1,14 @@
 """Results as the connector reads them: Arrow IPC pieces, LZ4 when asked, pages of rows and bytes."""
 
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, assert_never
 
 import lz4.frame
 import pyarrow as pa
 
 from localwarehouse import wire
 from localwarehouse.plans import Output
-from localwarehouse.types import Array, DataType, Decimal, Map, Simple, Struct, Text, arrow_type
+from localwarehouse.types import Array, DataType, Decimal, Map, Simple, SimpleName, Struct, Text
 
 # Rows of one Arrow batch: the real service also sends several per page.
 _BATCH_ROWS = 16_384
@@ -29,6 +29,41 @@ _THRIFT_TYPES = {
     "timestamp_ntz": wire.types.TTypeId.TIMESTAMP_TYPE,
     "binary": wire.types.TTypeId.BINARY_TYPE,
 }
+
+
+_ARROW: dict[SimpleName, pa.DataType] = {
+    "void": pa.null(),
+    "boolean": pa.bool_(),
+    "tinyint": pa.int8(),
+    "smallint": pa.int16(),
+    "int": pa.int32(),
+    "bigint": pa.int64(),
+    "float": pa.float32(),
+    "double": pa.float64(),
+    "string": pa.string(),
+    "date": pa.date32(),
+    "timestamp": pa.timestamp("us", tz="UTC"),
+    "timestamp_ntz": pa.timestamp("us"),
+    "binary": pa.binary(),
+}
+
+
+def arrow_type(data_type: DataType) -> pa.DataType:
+    match data_type:
+        case Simple(name):
+            return _ARROW[name]
+        case Decimal(precision, scale):
+            return pa.decimal128(precision, scale)
+        case Text():
+            return pa.string()
+        case Array(element):
+            return pa.list_(arrow_type(element))
+        case Map(key, value):
+            return pa.map_(arrow_type(key), arrow_type(value))
+        case Struct(fields):
+            return pa.struct([pa.field(field.name, arrow_type(field.type)) for field in fields])
+        case _:
+            assert_never(data_type)
 
 
 def arrow_table(found: pa.Table, outputs: tuple[Output, ...]) -> pa.Table:

@@ -5,10 +5,10 @@ import json
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
-from typing import Any
+from typing import Any, assert_never
 
 from localwarehouse import errors
-from localwarehouse.types import DataType, described, quote
+from localwarehouse.types import Array, DataType, Decimal, Map, Simple, Struct, Text, quote
 
 # A workspace without Unity Catalog names: where one- and two-part names are looked up by default.
 DEFAULT_CATALOG = "workspace"
@@ -78,7 +78,7 @@ class Table:
             "columns": [
                 {
                     "name": column.name,
-                    "type": described(column.type),
+                    "type": _described(column.type),
                     **({"comment": column.comment} if column.comment is not None else {}),
                     "nullable": column.nullable,
                 }
@@ -96,6 +96,37 @@ class Table:
         if self.comment is not None:
             document["comment"] = self.comment
         return json.dumps(document, ensure_ascii=False)
+
+
+def _described(data_type: DataType) -> dict[str, Any]:
+    """The type as `DESCRIBE … AS JSON` describes it."""
+    match data_type:
+        case Simple("timestamp"):
+            return {"name": "timestamp_ltz"}
+        case Simple(name):
+            return {"name": name}
+        case Decimal(precision, scale):
+            return {"name": "decimal", "precision": precision, "scale": scale}
+        case Text(name, length):
+            return {"name": name, "length": length}
+        case Array(element):
+            return {"name": "array", "element_type": _described(element), "element_nullable": True}
+        case Map(key, value):
+            return {
+                "name": "map",
+                "key_type": _described(key),
+                "value_type": _described(value),
+                "value_nullable": True,
+            }
+        case Struct(fields):
+            return {
+                "name": "struct",
+                "fields": [
+                    {"name": field.name, "type": _described(field.type), "nullable": field.nullable} for field in fields
+                ],
+            }
+        case _:
+            assert_never(data_type)
 
 
 Schemas = Mapping[str, Mapping[str, Table]]

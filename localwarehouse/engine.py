@@ -145,7 +145,7 @@ class Engine:
                 case Answer():
                     return _answered(plan)
                 case Definition():
-                    self._define(plan, values, running)
+                    self._define(plan_now, values, running)
                     return Finished(pa.table({}), (), None)
                 case Query():
                     try:
@@ -184,10 +184,14 @@ class Engine:
         row = pa.table([pa.array([changed], pa.int64()) for _ in outputs], names=list(plan.counts))
         return Finished(row, outputs, changed)
 
-    def _define(self, plan: Definition, values: "_Values", running: Running) -> None:
+    def _define(self, plan_now: Callable[[], Plan], values: "_Values", running: Running) -> None:
         with ExitStack() as held:
             # One definition at a time, and none beside a write to a table it touches.
             held.enter_context(self._locks.held([""], running.stopped))
+            running.check()
+            # Planned again, now that no other definition can come between.
+            plan = plan_now()
+            assert isinstance(plan, Definition)
             touched = store.touched(self._catalogs, plan.action)
             held.enter_context(self._locks.held([name.dotted for name in touched], running.stopped))
             running.check()
@@ -216,7 +220,8 @@ class Engine:
                     running.stopped.wait(self._commit_s)
                 running.enter_commit()
             except BaseException:
-                cursor.execute("ROLLBACK")
+                with suppress(duckdb.Error):
+                    cursor.execute("ROLLBACK")
                 raise
             try:
                 cursor.execute("COMMIT")

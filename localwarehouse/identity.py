@@ -4,7 +4,6 @@ import base64
 import binascii
 import hashlib
 import hmac
-import json
 import time
 import urllib.parse
 from dataclasses import dataclass
@@ -54,7 +53,8 @@ class Identity:
                 decoded = base64.b64decode(encoded, validate=True).decode()
             except (binascii.Error, UnicodeDecodeError):
                 decoded = ""
-            given_id, _, given_secret = (urllib.parse.unquote_plus(part) for part in decoded.partition(":"))
+            # RFC 6749 wants both form-encoded; the SDK sends them as they are.
+            given_id, _, given_secret = decoded.partition(":")
         known = hmac.compare_digest(given_id.encode(), self.client_id.encode()) & hmac.compare_digest(
             given_secret.encode(), self.client_secret.encode()
         )
@@ -109,7 +109,3 @@ def rest_answer(path: str) -> dict[str, Any] | None:
     if path == "/api/2.0/preview/scim/v2/Me":
         return {"id": "1", "userName": USER, "displayName": "Local user", "active": True}
     return None
-
-
-def encode(document: dict[str, Any]) -> bytes:
-    return json.dumps(document).encode()

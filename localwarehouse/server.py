@@ -132,7 +132,7 @@ class _Handler(BaseHTTPRequestHandler):
     def _body(self) -> bytes | None:
         """The request's body, read before anything is answered, or None when it was refused."""
         length = self.headers.get("Content-Length", "0")
-        if self.headers.get("Transfer-Encoding") is not None or not length.isdigit():
+        if self.headers.get("Transfer-Encoding") is not None or not (length.isascii() and length.isdigit()):
             self.close_connection = True
             self._json(411, _error("INVALID_REQUEST", "A Content-Length is required"))
             return None

@@ -1,17 +1,23 @@
 """Which statements ran: a bounded log of finished ones, and counts by kind since the start."""
 
 import datetime
+import sys
 import threading
 from collections import Counter, deque
 from typing import Any
 
 _KEPT = 100_000
+_KEPT_TEXT = 20_000
 
 
 class StatementLog:
-    """Holds texts, never values. A statement counts when it starts and is logged when it ends."""
+    """Holds texts, never parameters' values. A statement counts when it starts and is logged when it ends.
 
-    def __init__(self) -> None:
+    Where nobody may ask for the entries, `keep_entries` is false and only the counts are kept.
+    """
+
+    def __init__(self, keep_entries: bool) -> None:
+        self._keep_entries = keep_entries
         self._guard = threading.Lock()
         self._entries: deque[dict[str, Any]] = deque(maxlen=_KEPT)
         self._next = 0
@@ -33,6 +39,8 @@ class StatementLog:
         ended: datetime.datetime,
         error: str | None,
     ) -> None:
+        if not self._keep_entries:
+            return
         with self._guard:
             self._entries.append(
                 {
@@ -40,7 +48,8 @@ class StatementLog:
                     "id": statement_id,
                     "kind": kind,
                     "table": table,
-                    "text": text,
+                    # One copy of a text that comes again and again.
+                    "text": sys.intern(text[:_KEPT_TEXT]),
                     "rows": rows,
                     "started": started.isoformat(),
                     "ended": ended.isoformat(),

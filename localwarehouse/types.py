@@ -1,9 +1,8 @@
-"""Spark's data types: how they are written, described, stored by DuckDB and sent as Arrow."""
+"""Spark's data types, and how SQL and DuckDB write them."""
 
 from dataclasses import dataclass
-from typing import Any, Literal, assert_never
+from typing import Literal, assert_never
 
-import pyarrow as pa
 from sqlglot import exp
 from sqlglot.errors import SqlglotError
 
@@ -193,37 +192,6 @@ def quote(name: str) -> str:
     return "`" + name.replace("`", "``") + "`"
 
 
-def described(data_type: DataType) -> dict[str, Any]:
-    """The type as `DESCRIBE … AS JSON` describes it."""
-    match data_type:
-        case Simple("timestamp"):
-            return {"name": "timestamp_ltz"}
-        case Simple(name):
-            return {"name": name}
-        case Decimal(precision, scale):
-            return {"name": "decimal", "precision": precision, "scale": scale}
-        case Text(name, length):
-            return {"name": name, "length": length}
-        case Array(element):
-            return {"name": "array", "element_type": described(element), "element_nullable": True}
-        case Map(key, value):
-            return {
-                "name": "map",
-                "key_type": described(key),
-                "value_type": described(value),
-                "value_nullable": True,
-            }
-        case Struct(fields):
-            return {
-                "name": "struct",
-                "fields": [
-                    {"name": field.name, "type": described(field.type), "nullable": field.nullable} for field in fields
-                ],
-            }
-        case _:
-            assert_never(data_type)
-
-
 _DUCKDB: dict[SimpleName, str] = {
     "void": "INTEGER",
     "boolean": "BOOLEAN",
@@ -263,41 +231,6 @@ def duckdb_name(data_type: DataType) -> str:
 
 def identifier(name: str) -> str:
     return '"' + name.replace('"', '""') + '"'
-
-
-_ARROW: dict[SimpleName, pa.DataType] = {
-    "void": pa.null(),
-    "boolean": pa.bool_(),
-    "tinyint": pa.int8(),
-    "smallint": pa.int16(),
-    "int": pa.int32(),
-    "bigint": pa.int64(),
-    "float": pa.float32(),
-    "double": pa.float64(),
-    "string": pa.string(),
-    "date": pa.date32(),
-    "timestamp": pa.timestamp("us", tz="UTC"),
-    "timestamp_ntz": pa.timestamp("us"),
-    "binary": pa.binary(),
-}
-
-
-def arrow_type(data_type: DataType) -> pa.DataType:
-    match data_type:
-        case Simple(name):
-            return _ARROW[name]
-        case Decimal(precision, scale):
-            return pa.decimal128(precision, scale)
-        case Text():
-            return pa.string()
-        case Array(element):
-            return pa.list_(arrow_type(element))
-        case Map(key, value):
-            return pa.map_(arrow_type(key), arrow_type(value))
-        case Struct(fields):
-            return pa.struct([pa.field(field.name, arrow_type(field.type)) for field in fields])
-        case _:
-            assert_never(data_type)
 
 
 def as_expression(data_type: DataType) -> DataType:

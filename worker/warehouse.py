@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import re
 import threading
 import time
 from collections.abc import Iterator, Sequence
@@ -19,7 +20,7 @@ from tasks import verdicts
 from tasks.sql import Statement
 from tasks.verdicts import Failure
 
-PATIENCE_S = 10
+PATIENCE_S = 3
 """For how long one call of the SDK is repeated. Waiting longer is the lanes' business."""
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
@@ -173,27 +174,29 @@ def translate(exc: Exception, *, sending: bool) -> Failure:
 
 
 def _translate(exc: Exception) -> Failure:
-    text = str(exc)
     if isinstance(exc, http.MaxRetryError):
-        reason = exc.reason
-        if isinstance(reason, (http.NewConnectionError, http.ConnectTimeoutError, http.NameResolutionError)):
-            return verdicts.never_sent(type(reason).__name__)
-        if isinstance(reason, http.ResponseError):
-            code = next((c for c in (429, 503, 500, 502, 504) if f"too many {c} error" in str(reason)), None)
-            return verdicts.of_http(code, str(reason))
-        return verdicts.answer_lost(type(reason).__name__)
+        if isinstance(exc.reason, http.ResponseError):
+            code = re.search(r"too many (\d{3}) error responses", str(exc.reason))
+            return verdicts.of_http(int(code[1]) if code else None, str(exc.reason))
+        return verdicts.answer_lost(type(exc).__name__) if exc.reason is None else _translate(exc.reason)
+    if isinstance(exc, _NEVER_SENT):
+        return verdicts.never_sent(type(exc).__name__)
     if isinstance(exc, connector.RequestError):
         context = getattr(exc, "context", None) or {}
-        return verdicts.of_http(context.get("http-code"), text)
-    if isinstance(exc, connector.ServerOperationError):
-        return verdicts.of_statement(text)
-    if isinstance(exc, connector.DatabaseError):
-        return verdicts.of_statement(text)
-    if isinstance(exc, (connector.InterfaceError, connector.ProgrammingError, connector.NotSupportedError)):
-        return Failure("permanent", "unlisted", type(exc).__name__, None, text)
-    if isinstance(exc, (http.NewConnectionError, http.ConnectTimeoutError, ConnectionRefusedError)):
-        return verdicts.never_sent(type(exc).__name__)
+        return verdicts.of_http(context.get("http-code"), str(exc))
+    if isinstance(exc, connector.OperationalError):  # the server's answer could not be read
+        return verdicts.answer_lost(type(exc).__name__)
+    if isinstance(exc, (connector.ServerOperationError, connector.DatabaseError)):
+        return verdicts.of_statement(str(exc))
+    if isinstance(exc, connector.InterfaceError) or (isinstance(exc, ValueError) and not isinstance(exc, _NETWORK)):
+        return Failure("permanent", "unlisted", type(exc).__name__, None, str(exc))
+    if isinstance(exc, http.LocationValueError):
+        return Failure("permanent", "unlisted", type(exc).__name__, None, "the address cannot be used")
     return verdicts.answer_lost(type(exc).__name__)
+
+
+_NEVER_SENT = (http.NewConnectionError, http.ConnectTimeoutError, http.NameResolutionError, ConnectionRefusedError)
+_NETWORK = (http.ProtocolError, http.TimeoutStateError, http.BodyNotHttplibCompatible)
 
 
 class Connections:

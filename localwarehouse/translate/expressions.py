@@ -10,7 +10,7 @@ from localwarehouse import errors
 from localwarehouse.errors import Unsupported, WarehouseError
 from localwarehouse.translate import casts
 from localwarehouse.translate.context import Gathered, Scope, column_parts, only, struct_field
-from localwarehouse.translate.values import Value, failure, string
+from localwarehouse.translate.values import Value, string
 from localwarehouse.types import (
     BIGINT,
     BINARY,
@@ -20,12 +20,10 @@ from localwarehouse.types import (
     INTEGRALS,
     STRING,
     VOID,
-    Array,
     DataType,
     Decimal,
     Map,
     Simple,
-    Struct,
     as_expression,
     duckdb_name,
     parse_type,
@@ -181,6 +179,8 @@ def _bound(gathered: Gathered, node: exp.Expression, target: DataType | None) ->
             f"Found the unbound parameter: {name}. Please, fix `args` and provide a mapping of the parameter.",
             "42P02",
         )
+    if data_type == VOID:
+        return Value("NULL", VOID) if target is None else casts.cast(Value("NULL", VOID), target)
     # Every value arrives as text with the name of its type, whatever the type.
     text = Value(f"CAST({gathered.placeholder(name)} AS VARCHAR)", STRING)
     value = casts.cast(text, data_type)
@@ -222,108 +222,11 @@ def _not(expressions: Expressions, node: exp.Expression) -> Value:
     return inner.become(f"(NOT {inner.sql})", BOOLEAN)
 
 
-_COMPARISONS: dict[type[exp.Expression], str] = {
-    exp.EQ: "=",
-    exp.NEQ: "<>",
-    exp.LT: "<",
-    exp.LTE: "<=",
-    exp.GT: ">",
-    exp.GTE: ">=",
-    exp.NullSafeEQ: "IS NOT DISTINCT FROM",
-}
-
-
-@handles(*_COMPARISONS)
-def _comparison(expressions: Expressions, node: exp.Expression) -> Value:
-    return compare(
-        expressions.value(node.this), _COMPARISONS[type(node)], expressions.value(node.expression), shown(node)
-    )
-
-
 def compare(left: Value, operator: str, right: Value, what: str) -> Value:
     (one, other), common = unify([left, right], what)
     if isinstance(common, Map):
         raise errors.type_mismatch(what, f'"{sql_name(common)}" cannot be compared')
     return Value(f"({one.sql} {operator} {other.sql})", BOOLEAN, of_rows(left, right))
-
-
-@handles(exp.Between)
-def _between(expressions: Expressions, node: exp.Expression) -> Value:
-    only(node, "this", "low", "high", "negate")
-    value = expressions.value(node.this)
-    low = compare(value, ">=", expressions.value(node.args["low"]), shown(node))
-    high = compare(value, "<=", expressions.value(node.args["high"]), shown(node))
-    negated = "NOT " if node.args.get("negate") else ""
-    return Value(f"({negated}({low.sql} AND {high.sql}))", BOOLEAN, of_rows(low, high))
-
-
-@handles(exp.In)
-def _in(expressions: Expressions, node: exp.Expression) -> Value:
-    only(node, "this", "expressions", "query", "negate")
-    value = expressions.value(node.this)
-    query = node.args.get("query")
-    negated = "NOT " if node.args.get("negate") else ""
-    if query is not None:
-        inner = query.this if isinstance(query, exp.Subquery) else query
-        selected = expressions.subquery(expressions.gathered, inner, expressions.scope)
-        if len(selected.outputs) != 1:
-            raise errors.type_mismatch(shown(node), "the subquery must have one column")
-        column = Value("x.c0", selected.outputs[0].type)
-        (one, other), _ = unify([value, column], shown(node))
-        return Value(f"({one.sql} {negated}IN (SELECT {other.sql} FROM ({selected.sql}) AS x))", BOOLEAN, True)
-    (one, *others), _ = unify([value, *expressions.values(node.expressions)], shown(node))
-    if not others:
-        raise errors.syntax_error("')'")
-    listed = ", ".join(other.sql for other in others)
-    return Value(f"({one.sql} {negated}IN ({listed}))", BOOLEAN, of_rows(one, *others))
-
-
-@handles(exp.Is)
-def _is(expressions: Expressions, node: exp.Expression) -> Value:
-    only(node, "this", "expression", "negate")
-    value = expressions.value(node.this)
-    negated = "NOT " if node.args.get("negate") else ""
-    wanted = node.expression
-    if isinstance(wanted, exp.Not):
-        negated, wanted = "NOT ", wanted.this
-    if isinstance(wanted, exp.Null):
-        return value.become(f"({value.sql} IS {negated}NULL)", BOOLEAN)
-    if isinstance(wanted, exp.Boolean) and value.type == BOOLEAN:
-        return value.become(f"({value.sql} IS {negated}{'true' if wanted.this else 'false'})", BOOLEAN)
-    raise Unsupported(f"the expression {shown(node)}")
-
-
-@handles(exp.Like)
-def _like(expressions: Expressions, node: exp.Expression) -> Value:
-    return _like_with(expressions, node, "\\")
-
-
-@handles(exp.Escape)
-def _like_escape(expressions: Expressions, node: exp.Expression) -> Value:
-    escape = node.expression
-    if not isinstance(node.this, exp.Like) or not isinstance(escape, exp.Literal) or len(escape.name) != 1:
-        raise Unsupported(f"the expression {shown(node)}")
-    return _like_with(expressions, node.this, escape.name)
-
-
-def _like_with(expressions: Expressions, node: exp.Expression, escape: str) -> Value:
-    """LIKE with the escape character Spark assumes; one that escapes nothing is an error there."""
-    only(node, "this", "expression", "negate")
-    value, pattern = expressions.cast(node.this, STRING), expressions.cast(node.expression, STRING)
-    sign = f"\\x{{{ord(escape):x}}}"
-    wrong = failure(
-        "INVALID_FORMAT.ESC_IN_THE_MIDDLE",
-        "The format is invalid: '{value}'. The escape character is not allowed to precede what follows it.",
-        "42601",
-        pattern.sql,
-    )
-    # A pattern that follows the rules, or the error; NULL stays NULL.
-    checked = (
-        f"CASE WHEN regexp_full_match({pattern.sql}, '(?s)([^{sign}]|{sign}[_%{sign}])*') IS DISTINCT FROM false "
-        f"THEN {pattern.sql} ELSE {wrong} END"
-    )
-    negated = "NOT " if node.args.get("negate") else ""
-    return Value(f"({value.sql} {negated}LIKE {checked} ESCAPE {string(escape)})", BOOLEAN, of_rows(value, pattern))
 
 
 @handles(exp.Neg)
@@ -395,60 +298,6 @@ def _choice(
 def _coalesce(expressions: Expressions, node: exp.Expression) -> Value:
     values, common = unify(expressions.values([node.this, *node.expressions]), shown(node))
     return Value(f"coalesce({', '.join(value.sql for value in values)})", common, of_rows(*values))
-
-
-@handles(exp.Bracket)
-def _element(expressions: Expressions, node: exp.Expression) -> Value:
-    """`array[i]` counts from 0 and `element_at(array, i)` from 1; both fail outside the array."""
-    only(node, "this", "expressions", "offset", "safe")
-    container = expressions.value(node.this)
-    if len(node.expressions) != 1:
-        raise Unsupported(f"the expression {shown(node)}")
-    key = expressions.value(node.expressions[0])
-    match container.type:
-        case Array(element):
-            return _array_element(container, element, key, node)
-        case Map(key_type, item):
-            wanted = casts.cast(key, key_type)
-            return Value(f"map_extract_value({container.sql}, {wanted.sql})", item, of_rows(container, key))
-        case Struct() if isinstance(node.expressions[0], exp.Literal) and node.expressions[0].is_string:
-            return struct_field(container, node.expressions[0].name)
-        case _:
-            raise errors.type_mismatch(shown(node), "only arrays, maps and structs have elements")
-
-
-def _array_element(array: Value, element: DataType, key: Value, node: exp.Expression) -> Value:
-    if key.type not in INTEGRALS:
-        raise errors.type_mismatch(shown(node), "an array's index must be an integer")
-    first = int(node.args.get("offset") or 0)
-    wrong = failure(
-        "INVALID_ARRAY_INDEX",
-        "The index {value} is out of bounds. Use the SQL function `get()` to tolerate accessing element at invalid "
-        "index and return NULL instead.",
-        "22003",
-        f"CAST({key.sql} AS VARCHAR)",
-    )
-    index = node.expressions[0]
-    if isinstance(index, exp.Literal):
-        # DuckDB counts from 1, and gives NULL outside.
-        position = int(index.name) + 1 - first
-        outside = f"len({array.sql}) < {position}" if position > 0 else f"len({array.sql}) >= 0"
-    else:
-        position_sql = f"({key.sql} + {1 - first})"
-        outside = f"{position_sql} NOT BETWEEN 1 AND len({array.sql})"
-        return Value(
-            f"CASE WHEN {outside} THEN {wrong} ELSE {array.sql}[{position_sql}] END", element, of_rows(array, key)
-        )
-    bare = f"{array.sql}[{position}]"
-    return Value(f"CASE WHEN {outside} THEN {wrong} ELSE {bare} END", element, array.of_row, bare)
-
-
-@handles(exp.Exists)
-def _exists(expressions: Expressions, node: exp.Expression) -> Value:
-    only(node, "this")
-    inner = node.this.this if isinstance(node.this, exp.Subquery) else node.this
-    selected = expressions.subquery(expressions.gathered, inner, expressions.scope)
-    return Value(f"EXISTS ({selected.sql})", BOOLEAN, True)
 
 
 @handles(exp.Subquery, exp.Select)

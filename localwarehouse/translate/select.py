@@ -291,11 +291,16 @@ def _order(expressions: Expressions, node: exp.Expression, columns: list[Value],
 
 
 def _count(expressions: Expressions, node: exp.Expression, clause: str) -> str:
+    """LIMIT's and OFFSET's number, found before the query runs: a wrong one fails it on an empty table too."""
     only(node, "expression")
-    value = casts.cast(expressions.within(Scope()).value(node.expression), INT)
+    gathered = expressions.gathered.early or expressions.gathered
+    value = casts.cast(Expressions(gathered, Scope(), translate).value(node.expression), INT)
     wrong = failure(
         "INVALID_LIMIT_LIKE_EXPRESSION.IS_NEGATIVE",
         f"The limit like expression is invalid: the {clause} must be equal to or greater than 0.",
         "42K0E",
     )
-    return f"(CASE WHEN {value.sql} >= 0 THEN {value.sql} ELSE {wrong} END)"
+    checked = f"CASE WHEN {value.sql} < 0 THEN {wrong} ELSE {value.sql} END"
+    if expressions.gathered.early is None:
+        return f"({checked})"
+    return f"CAST(${gathered.column(checked, 'k')} AS BIGINT)"

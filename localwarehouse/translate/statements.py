@@ -9,13 +9,22 @@ from sqlglot.errors import ParseError, SqlglotError
 
 from localwarehouse.errors import Unsupported, WarehouseError, syntax_error
 from localwarehouse.plans import Plan
-from localwarehouse.translate import definitions, descriptions, functions, select, writes
+from localwarehouse.translate import (
+    aggregates,
+    definitions,
+    descriptions,
+    functions,
+    nested,
+    predicates,
+    select,
+    writes,
+)
 from localwarehouse.translate.context import Setting
 
 # sqlglot logs what it cannot parse as a command; those are refused below, with a reason.
 logging.getLogger("sqlglot").setLevel(logging.ERROR)
-# Importing it registers its handlers.
-assert functions
+# Importing them registers their handlers of expressions.
+_HANDLING = (aggregates, functions, nested, predicates)
 
 _KINDS: dict[type[exp.Expression], tuple[str, Callable[[Setting, exp.Expression], Plan]]] = {
     exp.Select: ("SELECT", select.query),
@@ -71,11 +80,14 @@ def _parse(text: str) -> exp.Expression:
     return node
 
 
+_FIRST_WORDS = {"SELECT", "VALUES", "INSERT", "UPDATE", "DELETE", "MERGE", "DESCRIBE", "DESC"}
+_FIRST_TWO_WORDS = {"CREATE", "DROP", "ALTER", "SHOW"}
+_OBJECTS = {"CATALOG", "SCHEMA", "DATABASE", "TABLE", "TABLES", "VIEW"}
+
+
 def kind_of(text: str) -> str:
     """A statement's kind by its first words, for one that could not be translated."""
-    words = text.strip().upper().split()[:2]
-    if not words:
-        return "OTHER"
-    if words[0] in ("CREATE", "DROP", "ALTER", "SHOW") and len(words) > 1:
-        return f"{words[0]}_{words[1]}"
-    return words[0] if words[0].isalpha() else "OTHER"
+    first, second, *_ = [*text.upper().split()[:2], "", ""]
+    if first in _FIRST_TWO_WORDS and second in _OBJECTS:
+        return f"{first}_{second}"
+    return first if first in _FIRST_WORDS else "OTHER"

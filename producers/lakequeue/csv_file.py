@@ -59,8 +59,7 @@ class CsvFile:
         self.delimiter = delimiter
         self.max_field_chars = max_field_chars
         self.blank_lines = 0
-        found = os.stat(path)
-        if not stat.S_ISREG(found.st_mode):
+        if str(path) == "-" or not stat.S_ISREG((found := os.stat(path)).st_mode):
             raise CsvProblem("is no regular file; it is read more than once, so a pipe will not do")
         self._version = _version(found)
         self.size = found.st_size
@@ -115,7 +114,7 @@ class CsvFile:
         except csv.Error as exc:
             raise CsvProblem(_explained(exc, self.max_field_chars), line=line) from None
         except UnicodeError:
-            reason = f"is not in {self.encoding}: name its --encoding, such as cp1252 or utf-16"
+            reason = f"is not in {self.encoding.removesuffix('-sig')}: name its --encoding, such as cp1252 or utf-16"
             raise CsvProblem(f"{reason} (the first {reader.line_num:,} lines could be read)") from None
 
     def _check_unchanged(self, stream: IO[str] | IO[bytes]) -> None:

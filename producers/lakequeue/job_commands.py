@@ -29,15 +29,11 @@ Line = tuple[int, bytes]
 def enqueue(queue: Queue, source: str, *, keep_going: bool) -> int:
     """Send the jobs of a file, `-` being standard input, and print their ids. Returns the exit code."""
     clean = True
-    try:
-        with _opened(source) as stream:
-            for lines in blocks(stream):
-                clean &= _enqueue_block(queue, lines, keep_going)
-                sys.stdout.flush()
-                if not (clean or keep_going):
-                    break
-    finally:
-        sys.stdout.flush()
+    with _opened(source) as stream:
+        for lines in blocks(stream):
+            clean &= _enqueue_block(queue, lines, keep_going)
+            if not (clean or keep_going):
+                break
     return 0 if clean else FAILED
 
 
@@ -86,9 +82,11 @@ def _enqueue_block(queue: Queue, lines: Iterable[Line], keep_going: bool) -> boo
     except LakequeueError as exc:
         # The first job that is not known to be queued; nothing after a bad line was tried.
         bad = bad if keep_going else []
-        message = f"{exc.message}; what is queued of line {next(sent)} and after is not known"
+        first = next(sent)
+        message = f"{exc.message}; whether line {first} and after were queued is not known"
         if isinstance(exc, QueueFull):
-            message = f"{exc.message}; line {next(sent)} and after were not sent"
+            reason = exc.message.partition(";")[0]
+            message = f"{reason}: line {first} and after were not sent; try again when workers have caught up"
         raise type(exc)(message, exc.details) from exc
     finally:
         sys.stdout.flush()

@@ -88,7 +88,7 @@ def _load(args: Namespace, settings: Settings, connect: Callable[[], Queue], tal
     tally.all_rows = found.rows
     target = replace(target, columns=found.columns)
     if file.blank_lines:
-        display.say(f"{file.path}: {file.blank_lines:,} blank lines, which are no rows")
+        display.say(f"{file.path}: {_counted(file.blank_lines, 'blank line')} left out")
     if args.dry_run:
         return _describe(file, target, tally, display)
     for line in _types(target):
@@ -131,8 +131,8 @@ def _refuse(file: CsvFile, problems: list[CsvProblem], display: Display) -> int:
 def _after_conflict(tally: Tally) -> str:
     sent = f"{tally.new:,} jobs before that were new" if tally.new else "nothing was sent now"
     return (
-        f"the load {tally.name} is known already, and was given other options, as row {tally.rows + 1:,} shows; {sent}. "
-        "Give the options of that time to go on with it, or --again for a second copy of the rows"
+        f"the load {tally.name} is known already and was made with other options, as row {tally.rows + 1:,} shows; "
+        f"{sent}. Give the options of that time to go on with it, or --again for a second copy of its rows"
     )
 
 
@@ -164,7 +164,7 @@ def _describe(file: CsvFile, target: Target, tally: Tally, display: Display) -> 
     display.close()
     for line in _types(target):
         sys.stdout.write(line + "\n")
-    sys.stdout.write(f"{rows:,} rows would be sent in {count:,} jobs; nothing was sent\n")
+    sys.stdout.write(f"{_counted(rows, 'row')} would be sent in {_counted(count, 'job')}; nothing was sent\n")
     return 0
 
 
@@ -193,8 +193,8 @@ def _send(queue: Queue, file: CsvFile, target: Target, tally: Tally, display: Di
 
 def _summary(target: Target, tally: Tally, seconds: float) -> Iterator[str]:
     yield (
-        f"{tally.rows:,} rows in {tally.jobs:,} jobs for {target.table}: {tally.new:,} new, {tally.known:,} known "
-        f"already; {seconds:.1f} s, {tally.jobs / max(seconds, 1e-3):,.0f} jobs/s"
+        f"{_counted(tally.rows, 'row')} in {_counted(tally.jobs, 'job')} for {target.table}: {tally.new:,} new, "
+        f"{tally.known:,} known already; {seconds:.1f} s, {tally.jobs / max(seconds, 1e-3):,.0f} jobs/s"
     )
     yield f"outcomes: {tally.resume} with --wait waits for all of them, and sends nothing anew;"
     yield f"  a job's id ends in the number of its first row: lakequeue status {tally.name}:1"
@@ -215,10 +215,14 @@ def _await_outcomes(queue: Queue, ids: Iterable[str], display: Display) -> int:
             emit(json.dumps(outcomes.to_json(job_id, queue.record(job_id))))
         display.advance(succeeded + failed + expired)
     display.say(
-        f"{succeeded:,} jobs succeeded, {failed:,} failed"
+        f"{_counted(succeeded, 'job')} succeeded, {failed:,} failed"
         + (f", of {expired:,} the outcome has expired" if expired else "")
     )
     return 1 if failed or expired else 0
+
+
+def _counted(count: int, noun: str) -> str:
+    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _write_line(line: str) -> None:

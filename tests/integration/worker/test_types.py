@@ -36,7 +36,7 @@ def _nullable(column_type: ColumnType) -> ColumnType:
 
 
 @given(tables())
-@settings(max_examples=80, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_type_round_trips(system: System, example: tuple[dict[str, ColumnType], list[dict[str, Any]]]) -> None:
     types, rows = example
     table = f"types.round.t_{uuid4().hex}"
