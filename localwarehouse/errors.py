@@ -142,7 +142,12 @@ def from_engine(exc: duckdb.Error) -> WarehouseError:
         return WarehouseError(found[1], found[2], found[3])
     if isinstance(exc, duckdb.InterruptException):
         return cancelled()
-    if "Malformed JSON" in text or text.startswith("Invalid Input Error: Expected ") or "does not have key" in text:
+    if (
+        "Malformed JSON" in text
+        or text.startswith("Invalid Input Error: Expected ")
+        or "does not have key" in text
+        or "has duplicate key" in text
+    ):
         # Spark also puts the record into the text; clients must not hand it on.
         return WarehouseError(
             "MALFORMED_RECORD_IN_PARSING.WITHOUT_SUGGESTION",

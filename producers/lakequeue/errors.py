@@ -13,10 +13,9 @@ Every error renders as `{"error": true, "message": …, "details": {…}}`.
 """
 
 from collections.abc import Mapping
+from typing import Any
 
-from pydantic import JsonValue
-
-Details = Mapping[str, JsonValue]
+Details = Mapping[str, Any]
 
 
 class LakequeueError(Exception):
@@ -25,7 +24,7 @@ class LakequeueError(Exception):
     def __init__(self, message: str, details: Details | None = None) -> None:
         super().__init__(message)
         self.message = message
-        self.details: dict[str, JsonValue] = dict(details or {})
+        self.details: dict[str, Any] = dict(details or {})
         self.args = (message, self.details)
 
     def __str__(self) -> str:
@@ -35,7 +34,7 @@ class LakequeueError(Exception):
         # Not BaseException's way: OSError, a parent of JobTimeout, drops arguments it takes for an errno.
         return (type(self), (self.message, self.details))
 
-    def to_dict(self) -> dict[str, JsonValue]:
+    def to_dict(self) -> dict[str, Any]:
         return {"error": True, "message": self.message, "details": self.details}
 
 

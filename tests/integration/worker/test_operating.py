@@ -105,13 +105,9 @@ def flower(system: System, tmp_path: Path) -> Iterator[str]:
         )
     url = f"http://127.0.0.1:{port}"
     deadline = time.monotonic() + 30
-    while True:
-        try:
-            urllib.request.urlopen(url + "/healthcheck", timeout=2).close()
-            break
-        except OSError:
-            assert time.monotonic() < deadline, (tmp_path / "flower.log").read_text()
-            time.sleep(0.05)
+    while not _answers(url + "/healthcheck"):
+        assert time.monotonic() < deadline, (tmp_path / "flower.log").read_text()
+        time.sleep(0.05)
     yield url
     process.terminate()
     process.wait(timeout=20)
@@ -123,6 +119,14 @@ def ask(url: str, credentials: str | None = "ann:pw") -> Any:
         request.add_header("Authorization", "Basic " + base64.b64encode(credentials.encode()).decode())
     with urllib.request.urlopen(request, timeout=10) as answer:
         return answer.read().decode()
+
+
+def _answers(url: str) -> bool:
+    try:
+        urllib.request.urlopen(url, timeout=2).close()
+    except OSError:
+        return False
+    return True
 
 
 def test_flower_is_closed_and_shows_jobs_without_values(system: System, table: str, flower: str) -> None:
@@ -171,18 +175,12 @@ def test_without_a_password_flower_makes_one_up(tmp_path: Path, system: System) 
         )
     try:
         deadline = time.monotonic() + 30
-        while True:
-            try:
-                ask(f"http://127.0.0.1:{port}/tasks", None)
-            except urllib.error.HTTPError as exc:
-                exc.close()
-                assert exc.code == 401
-                break
-            except OSError:
-                assert time.monotonic() < deadline, log.read_text()
-                time.sleep(0.05)
-            else:
-                pytest.fail("the pages are open")
+        while not _answers(f"http://127.0.0.1:{port}/healthcheck"):
+            assert time.monotonic() < deadline, log.read_text()
+            time.sleep(0.05)
+        with pytest.raises(urllib.error.HTTPError, match="401") as caught:
+            ask(f"http://127.0.0.1:{port}/tasks", None)
+        caught.value.close()
         assert "FLOWER_BASIC_AUTH is not set; for this run it is lakequeue:" in log.read_text()
     finally:
         process.terminate()

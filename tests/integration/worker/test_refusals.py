@@ -91,7 +91,7 @@ def test_where_only_the_table_can_tell_it_fails_alone_and_names_the_place(
 
 def test_a_filter_that_does_not_fit_names_its_place(system: System, table: str) -> None:
     system.queue.write(table, [{"id": 0}], auto_create=True, schema_definition=DEFINITION).result(timeout=30)
-    wrong = [
+    wrong: list[tuple[dict[str, Any], list[Any]]] = [
         ({"filters": [{"column": "id", "op": "=", "value": "x"}]}, ["filters", 0, "value"]),
         ({"filters": [{"column": "id", "op": "LIKE", "value": "x"}]}, ["filters", 0, "op"]),
         ({"filters": [{"column": "nope", "op": "=", "value": 1}]}, ["filters", 0, "column"]),

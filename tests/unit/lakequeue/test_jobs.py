@@ -19,8 +19,8 @@ from pydantic import TypeAdapter, ValidationError
 
 from tests.strategies import column_names, column_types, values_of
 
-TABLE = {"catalog": "main", "schema": "sales", "table": "orders"}
-KEY = {"key_column": "id", "key_value": 1}
+TABLE: dict[str, Any] = {"catalog": "main", "schema": "sales", "table": "orders"}
+KEY: dict[str, Any] = {"key_column": "id", "key_value": 1}
 COLUMNS = [
     {"name": "id", "data_type": "BIGINT", "nullable": False},
     {"name": "Amount", "data_type": "DECIMAL(10,2)"},
@@ -333,7 +333,7 @@ def test_all_errors_are_found_and_the_first_twenty_shown() -> None:
     refused = refusal(job)
     assert refused.message.startswith("write: nope: a write job has no such field")
     assert refused.message.endswith("(and 62 more)")
-    assert refused.details["errors"][-1]["msg"] == "and 43 more"  # type: ignore[index, call-overload]
+    assert refused.details["errors"][-1]["msg"] == "and 43 more"
 
 
 def test_a_hopeless_job_is_not_read_to_its_end() -> None:
@@ -384,7 +384,8 @@ def test_no_error_shows_a_value(job: dict[str, object]) -> None:
     assert CANARY not in repr(refused)
     fields = {name: value for name, value in job.items() if name != "kind"}
     with pytest.raises(ValidationError) as invalid:
-        {"write": Write, "update": Update, "read": Read}[str(job["kind"])].model_validate({**TABLE, **fields})
+        models: dict[str, Any] = {"write": Write, "update": Update, "read": Read}
+        models[str(job["kind"])].model_validate({**TABLE, **fields})
     assert CANARY not in str(invalid.value)
 
 
@@ -414,7 +415,12 @@ def test_a_union_of_jobs_can_be_a_request_body() -> None:
 
 @pytest.mark.parametrize("model", [Write, Update, Delete, Read])
 def test_models_are_frozen_and_pickle(model: type[Any]) -> None:
-    extra = {"Write": {"data": [{"a": 1}]}, "Update": {**KEY, "updates": {"a": 1}}, "Delete": KEY, "Read": {}}
+    extra: dict[str, dict[str, Any]] = {
+        "Write": {"data": [{"a": 1}]},
+        "Update": {**KEY, "updates": {"a": 1}},
+        "Delete": KEY,
+        "Read": {},
+    }
     job = model(**TABLE, **extra[model.__name__])
     with pytest.raises(ValidationError):
         job.table = "other"
