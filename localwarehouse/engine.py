@@ -2,7 +2,6 @@
 
 import datetime
 import threading
-from collections import OrderedDict
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import ExitStack, contextmanager, suppress
 from dataclasses import dataclass
@@ -16,13 +15,9 @@ from localwarehouse import errors, store
 from localwarehouse.arrow_results import arrow_table
 from localwarehouse.errors import WarehouseError
 from localwarehouse.locks import Locks
+from localwarehouse.planner import Planner
 from localwarehouse.plans import Answer, Change, Definition, EngineSql, Output, Plan, Query
-from localwarehouse.translate.context import Setting
-from localwarehouse.translate.statements import translate
 from localwarehouse.types import BIGINT, DataType
-
-_CACHED_PLANS = 500
-_CACHED_TEXT_BYTES = 100_000
 
 
 @dataclass(frozen=True)
@@ -108,8 +103,7 @@ class Engine:
         store.prepare(self._database)
         self._catalogs = store.load(self._database)
         self._locks = Locks()
-        self._plans: OrderedDict[Any, Plan] = OrderedDict()
-        self._plans_guard = threading.Lock()
+        self._planner = Planner(self._database.cursor())
 
     def close(self) -> None:
         """Writes everything into the one file; where a statement is still under way, the next start replays the log."""
@@ -119,20 +113,7 @@ class Engine:
 
     def plan(self, text: str, parameters: Mapping[str, DataType], catalog: str, schema: str) -> Plan:
         """The statement's plan against the names of this moment."""
-        catalogs = self._catalogs
-        key = (catalogs.version, catalog, schema, text, tuple(sorted(parameters.items(), key=lambda item: item[0])))
-        with self._plans_guard:
-            known = self._plans.get(key)
-            if known is not None:
-                self._plans.move_to_end(key)
-                return known
-        plan = translate(Setting(catalogs, parameters, catalog, schema), text)
-        if len(text) <= _CACHED_TEXT_BYTES:
-            with self._plans_guard:
-                self._plans[key] = plan
-                while len(self._plans) > _CACHED_PLANS:
-                    self._plans.popitem(last=False)
-        return plan
+        return self._planner.plan(self._catalogs, text, parameters, catalog, schema)
 
     def run(self, plan_now: Callable[[], Plan], parameters: Mapping[str, Parameter], running: Running) -> Finished:
         """Run a statement. It is planned again when names change between its planning and its turn."""
@@ -169,17 +150,27 @@ class Engine:
         cursor = self._database.cursor()
         try:
             with running.on(cursor):
-                bound = values.of(plan.sql) | _early(cursor, plan.early, values)
-                found = cursor.sql(plan.sql.text, params=bound).to_arrow_table()
+                bound = values.of(plan.sql) | self._early(cursor, plan.early, values)
+                found = cursor.sql(self._planner.parsed(plan.sql), params=bound).to_arrow_table()
             running.check()
             return Finished(arrow_table(found, plan.outputs), plan.outputs, None)
         finally:
             cursor.close()
 
+    def _early(self, cursor: duckdb.DuckDBPyConnection, sql: EngineSql | None, values: "_Values") -> dict[str, Any]:
+        """What is computed before the statement proper; its assertions raise here."""
+        if sql is None:
+            return {}
+        cursor.execute(self._planner.parsed(sql), values.of(sql))
+        names = [column[0] for column in cursor.description or []]
+        # Fetched to its end: DuckDB takes no other statement before.
+        (row,) = cursor.fetchall()
+        return {name: value for name, value in zip(names, row, strict=True) if name.startswith("k")}
+
     def _change(self, plan: Change, values: "_Values", running: Running) -> Finished:
         with self._transaction(running) as cursor, running.on(cursor):
-            bound = values.of(plan.sql) | _early(cursor, plan.early, values)
-            ((changed,),) = cursor.execute(plan.sql.text, bound).fetchall()
+            bound = values.of(plan.sql) | self._early(cursor, plan.early, values)
+            ((changed,),) = cursor.execute(self._planner.parsed(plan.sql), bound).fetchall()
         outputs = tuple(Output(name, BIGINT) for name in plan.counts)
         row = pa.table([pa.array([changed], pa.int64()) for _ in outputs], names=list(plan.counts))
         return Finished(row, outputs, changed)
@@ -244,17 +235,6 @@ class _Values:
         if sql.uses_now:
             values["now"] = self.now.astimezone(datetime.UTC).replace(tzinfo=None)
         return values
-
-
-def _early(cursor: duckdb.DuckDBPyConnection, sql: EngineSql | None, values: _Values) -> dict[str, Any]:
-    """What is computed before the statement proper; its assertions raise here."""
-    if sql is None:
-        return {}
-    cursor.execute(sql.text, values.of(sql))
-    names = [column[0] for column in cursor.description or []]
-    # Fetched to its end: DuckDB takes no other statement before.
-    (row,) = cursor.fetchall()
-    return {name: value for name, value in zip(names, row, strict=True) if name.startswith("k")}
 
 
 def _answered(plan: Answer) -> Finished:

@@ -383,8 +383,8 @@ def test_no_error_shows_a_value(job: dict[str, object]) -> None:
     assert CANARY not in json.dumps(refused.to_dict())
     assert CANARY not in repr(refused)
     fields = {name: value for name, value in job.items() if name != "kind"}
+    models: dict[str, Any] = {"write": Write, "update": Update, "read": Read}
     with pytest.raises(ValidationError) as invalid:
-        models: dict[str, Any] = {"write": Write, "update": Update, "read": Read}
         models[str(job["kind"])].model_validate({**TABLE, **fields})
     assert CANARY not in str(invalid.value)
 
