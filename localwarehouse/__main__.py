@@ -18,6 +18,8 @@ from localwarehouse.server import SQL_PATH, Parts, Server
 from localwarehouse.statement_log import StatementLog
 from localwarehouse.thrift_service import ThriftService
 
+# sqlglot takes some twenty frames for a pair of brackets.
+_RECURSION_LIMIT = 6_000
 # How long a stop waits for statements that are past cancelling.
 _STOP_S = 10.0
 
@@ -40,6 +42,7 @@ def _now() -> datetime.datetime:
 
 def main() -> int:
     arguments = _arguments()
+    sys.setrecursionlimit(_RECURSION_LIMIT)
     stopping = threading.Event()
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())

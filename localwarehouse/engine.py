@@ -15,8 +15,9 @@ from localwarehouse import errors, store
 from localwarehouse.arrow_results import arrow_table
 from localwarehouse.errors import WarehouseError
 from localwarehouse.locks import Locks
+from localwarehouse.merging import COUNTS, run_merge
 from localwarehouse.planner import Planner
-from localwarehouse.plans import Answer, Change, Definition, EngineSql, Output, Plan, Query
+from localwarehouse.plans import Answer, Change, Definition, EngineSql, Merge, Output, Plan, Query
 from localwarehouse.types import BIGINT, DataType
 
 
@@ -134,13 +135,13 @@ class Engine:
                     except WarehouseError:
                         if catalogs.version == self._catalogs.version:
                             raise
-                case Change():
+                case Change() | Merge():
                     with self._locks.held([plan.table.name.dotted], running.stopped):
                         running.check()
                         if self._is_current(plan):
-                            return self._change(plan, values, running)
+                            return self._write(plan, values, running)
 
-    def _is_current(self, plan: Change) -> bool:
+    def _is_current(self, plan: Change | Merge) -> bool:
         try:
             return self._catalogs.table(plan.table.name) is plan.table
         except WarehouseError:
@@ -167,13 +168,18 @@ class Engine:
         (row,) = cursor.fetchall()
         return {name: value for name, value in zip(names, row, strict=True) if name.startswith("k")}
 
-    def _change(self, plan: Change, values: "_Values", running: Running) -> Finished:
+    def _write(self, plan: Change | Merge, values: "_Values", running: Running) -> Finished:
         with self._transaction(running) as cursor, running.on(cursor):
-            bound = values.of(plan.sql) | self._early(cursor, plan.early, values)
-            ((changed,),) = cursor.execute(self._planner.parsed(plan.sql), bound).fetchall()
-        outputs = tuple(Output(name, BIGINT) for name in plan.counts)
-        row = pa.table([pa.array([changed], pa.int64()) for _ in outputs], names=list(plan.counts))
-        return Finished(row, outputs, changed)
+            early = self._early(cursor, plan.early, values)
+            if isinstance(plan, Merge):
+                names, shared = COUNTS, values.of(plan.prepare[0]) | early
+                counted = run_merge(cursor, self._planner, plan, shared, running.check)
+            else:
+                bound = values.of(plan.sql) | early
+                ((changed,),) = cursor.execute(self._planner.parsed(plan.sql), bound).fetchall()
+                names, counted = plan.counts, (changed,) * len(plan.counts)
+        row = pa.table([pa.array([number], pa.int64()) for number in counted], names=list(names))
+        return Finished(row, tuple(Output(name, BIGINT) for name in names), counted[0])
 
     def _define(self, plan_now: Callable[[], Plan], values: "_Values", running: Running) -> None:
         with ExitStack() as held:

@@ -114,6 +114,15 @@ def syntax_error(where: str) -> WarehouseError:
     return WarehouseError("PARSE_SYNTAX_ERROR", f"Syntax error at or near {where}.", "42601")
 
 
+def ambiguous_merge() -> WarehouseError:
+    return WarehouseError(
+        "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE",
+        "Cannot perform Merge as multiple source rows matched and attempted to modify the same target row in the "
+        "Delta table in possibly conflicting ways.",
+        "21506",
+    )
+
+
 def statement_timeout(seconds: int) -> WarehouseError:
     return WarehouseError(
         "STATEMENT_TIMEOUT",

@@ -13,7 +13,7 @@ from localwarehouse.arrow_results import Pages
 from localwarehouse.deadlines import Deadlines
 from localwarehouse.engine import Engine, Finished, Parameter, Running
 from localwarehouse.errors import WarehouseError
-from localwarehouse.plans import Change, Plan
+from localwarehouse.plans import Change, Merge, Plan
 from localwarehouse.statement_log import StatementLog
 from localwarehouse.translate.statements import kind_of
 
@@ -108,7 +108,7 @@ class Executor:
         kind = plan.kind if plan is not None else kind_of(operation.request.text)
         if not ran:
             self.log.count(kind)
-        name = plan.table.name if isinstance(plan, Change) else (plan.table if plan is not None else None)
+        name = plan.table.name if isinstance(plan, Change | Merge) else (plan.table if plan is not None else None)
         finished = operation.finished
         rows = None
         if finished is not None:

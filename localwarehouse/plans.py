@@ -2,7 +2,7 @@
 
 from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 from localwarehouse.catalog import Check, Column, Table, TableName
 from localwarehouse.types import DataType
@@ -45,6 +45,30 @@ class Change:
     sql: EngineSql
     counts: tuple[str, ...]
     early: EngineSql | None
+
+
+@dataclass(frozen=True)
+class Step:
+    """One engine statement of a MERGE, and what its number of rows counts."""
+
+    sql: EngineSql
+    counts: Literal["updated", "deleted", "inserted"]
+
+
+@dataclass(frozen=True)
+class Merge:
+    """A write of several steps, which share one transaction.
+
+    `prepare` makes tables of the connection's own, `ambiguous` finds a row if the source contradicts itself, and
+    `steps` change the table by what `prepare` made.
+    """
+
+    kind: str
+    table: Table
+    early: EngineSql | None
+    prepare: tuple[EngineSql, ...]
+    ambiguous: EngineSql | None
+    steps: tuple[Step, ...]
 
 
 @dataclass(frozen=True)
@@ -125,4 +149,4 @@ class Definition:
     action: Action
 
 
-Plan = Query | Change | Answer | Definition
+Plan = Query | Change | Merge | Answer | Definition

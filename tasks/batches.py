@@ -2,18 +2,14 @@
 
 from __future__ import annotations
 
-import json
-from collections.abc import Sequence
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
-from lakequeue.columns import Unsupported
-from lakequeue.jobs import Write
-from lakequeue.problems import Problems, ValueProblem, quoted, suggestion
-from lakequeue.values import encoder
-
-from tasks.table import Column, Table, differences
-
-_dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+from tasks import merges, statements
+from tasks.fold import Folded, Found, fold
+from tasks.prepared import Addition, Change, Key, Prepared, Removal, insert_fragment, key_of, size_of
+from tasks.sql import Statement
+from tasks.table import Column, Table
 
 
 @dataclass(frozen=True, slots=True)
@@ -25,102 +21,137 @@ class Limits:
     max_bytes: int = 900_000
 
 
-@dataclass(frozen=True, slots=True)
-class Insertion:
-    """One write job, ready to be part of an INSERT: `fragment` is its element of the JSON parameter."""
-
-    job_id: str
-    columns: tuple[str, ...]
-    fragment: str
-    bytes: int
-    rows: int
-
-
-def insertion(job_id: str, job: Write, table: Table) -> Insertion:
-    """Check a write against the table's columns and encode its rows.
-
-    A column that some of the job's rows give and others do not is NULL in the others; one that none gives is left to
-    the table's default.
-
-    Raises:
-        InvalidJob: naming each row and column that does not fit.
-    """
-    problems = Problems()
-    if job.schema_definition:
-        wanted = [(column.name, column.data_type) for column in job.schema_definition]
-        for phrase in differences(table, wanted):
-            problems.add("schema_differs", ("schema_definition",), phrase)
-    columns = _columns(job, table, problems) if not problems else []
-    if problems:
-        raise problems.as_invalid_job(f"write {table.name}")
-    encoders = [(column.name.lower(), column, encoder(column.type)) for column in columns]
-    rows: list[list[str | None]] = []
-    for index, given in enumerate(job.data):
-        row = {name.lower(): value for name, value in given.items()}
-        encoded: list[str | None] = []
-        for key, column, encode in encoders:
-            value = row.get(key)
-            text = None
-            if value is not None:
-                try:
-                    text = encode(value)
-                except ValueProblem as exc:
-                    problems.add_value(exc, ("data", index, column.name))
-            elif not column.nullable:
-                problems.add("not_null", ("data", index, column.name), "the column takes no null")
-            encoded.append(text)
-        rows.append(encoded)
-    if problems:
-        raise problems.as_invalid_job(f"write {table.name}")
-    fragment = _dumps({"id": job_id, "actor": job.actor, "rows": rows})
-    size = len(fragment) if fragment.isascii() else len(fragment.encode())
-    return Insertion(job_id, tuple(key for key, _, _ in encoders), fragment, size, len(rows))
-
-
-def parameter(insertions: Sequence[Insertion]) -> str:
-    """The JSON parameter of a statement that appends these jobs' rows, in order."""
-    return "[" + ",".join(each.fragment for each in insertions) + "]"
-
-
 class Gathering:
-    """A statement being filled: takes jobs in order until one does not belong to it."""
+    """A statement being filled: takes jobs in order until one does not belong to it.
 
-    def __init__(self, limits: Limits) -> None:
+    Jobs belong together when `fold` can work them out together: their keys are of the same columns, and no row is
+    added of which the table itself fills in a column.
+    """
+
+    def __init__(self, limits: Limits, table: Table | None = None) -> None:
         self._limits = limits
         self._bytes = 2
-        self.rows = 0
-        self.insertions: list[Insertion] = []
+        self._rows = 0
+        self.table = table
+        self.jobs: list[Prepared] = []
 
-    def take(self, candidate: Insertion) -> bool:
-        """Add a job. False if its columns differ or a bound would be passed; a first job is always taken."""
-        if self.insertions:
-            if candidate.columns != self.insertions[0].columns:
-                return False
-            if self.rows + candidate.rows > self._limits.max_rows or len(self.insertions) >= self._limits.max_jobs:
-                return False
-            if self._bytes + candidate.bytes + 1 > self._limits.max_bytes:
-                return False
+    def take(self, candidate: Prepared) -> bool:
+        """Add a job. False if it does not belong here or a bound would be passed; a first job is always taken."""
+        rows = len(candidate.rows)
+        if self.jobs and not (
+            self._rows + rows <= self._limits.max_rows
+            and len(self.jobs) < self._limits.max_jobs
+            and self._bytes + candidate.bytes + 1 <= self._limits.max_bytes
+            and self._belongs(candidate)
+        ):
+            return False
         self._bytes += candidate.bytes + 1
-        self.rows += candidate.rows
-        self.insertions.append(candidate)
+        self._rows += rows
+        self.jobs.append(candidate)
         return True
 
+    def _belongs(self, candidate: Prepared) -> bool:
+        last = self.jobs[-1]
+        if last.alone or candidate.alone:
+            return False
+        if _leaves_defaults(last) or _leaves_defaults(candidate):
+            return not last.keyed and not candidate.keyed and _columns(last) == _columns(candidate)
+        if self.table is not None and self.table.stamp_column is None and last.keyed != candidate.keyed:
+            return False  # what can be repeated without a stamp is not mixed with what cannot
+        keyed = next((job for job in self.jobs if job.keyed), None)
+        return keyed is None or not candidate.keyed or keyed.key_columns == candidate.key_columns
 
-def _columns(job: Write, table: Table, problems: Problems) -> list[Column]:
-    """The table's columns that the job gives, in the table's order; what is wrong with them goes to `problems`."""
-    given: dict[str, tuple[int, str]] = {}
-    for index, row in enumerate(job.data):
-        for name in row:
-            given.setdefault(name.lower(), (index, name))
-    for key, (index, name) in given.items():
-        column = table.by_name.get(key)
-        if column is None:
-            known = suggestion(name, (each.name for each in table.columns))
-            msg = f"{table.name} has no column {quoted(name)}{known}"
-            problems.add("unknown_column", ("data", index, name), msg)
-        elif isinstance(column.type, Unsupported):
-            problems.add("unsupported_type", ("data", index, name), f"{column.type.sql} cannot be written")
-    for column in table.required:
-        if column.name.lower() not in given:
-            problems.add("not_null", ("data", 0, column.name), "the column takes no null")
-    return [column for column in table.columns if column.name.lower() in given]
+
+@dataclass(frozen=True)
+class Batch:
+    """Gathered jobs on their table: what they ask of it, and the statement that they come to."""
+
+    table: Table
+    jobs: tuple[Prepared, ...]
+
+    @property
+    def key_columns(self) -> list[Column]:
+        """The columns of the keys, none if all jobs only append."""
+        keyed = next((job for job in self.jobs if job.keyed), None)
+        return [self.table.by_name[name] for name in keyed.key_columns] if keyed else []
+
+    @property
+    def repeatable(self) -> bool:
+        """Whether running it twice leaves the table as running it once does, without any proof."""
+        return all(job.keyed for job in self.jobs)
+
+    def keys(self) -> list[Key]:
+        """The distinct keys by which jobs look for rows, in order."""
+        found: dict[Key, None] = {}
+        names = tuple(column.name.lower() for column in self.key_columns)
+        for job in self.jobs:
+            match job:
+                case Addition(mode="append"):
+                    continue
+                case Addition():
+                    found.update(dict.fromkeys(k for row in job.rows if (k := key_of(row, names, self.table))))
+                case Change():
+                    found.update(dict.fromkeys(key for key, _ in job.changes))
+                case Removal():
+                    found.update(dict.fromkeys(job.keys))
+        return list(found)
+
+    def count_statement(self, keys: Sequence[Key]) -> Statement:
+        return merges.count_keys(self.table, self.key_columns, keys)
+
+    def fold(self, counts: Mapping[Key, Found]) -> Folded:
+        """What the jobs come to, given what the table holds of their keys."""
+        every_row = any(isinstance(job, Change) and job.every_row for job in self.jobs)
+        if every_row:
+            counts = {key: Found(live=found.live + found.deleted) for key, found in counts.items()}
+        names = tuple(column.name.lower() for column in self.key_columns)
+        return fold(self.jobs, counts, lambda row: key_of(row, names, self.table) if names else None)
+
+    def statement(self, folded: Folded, *, stamp_us: int, start_by_us: int, guarded: bool = False) -> Statement | None:
+        """The statement that carries all effects; None if there are none."""
+        if not folded.sources:
+            return None
+        if not self.key_columns:
+            return self._insert(stamp_us=stamp_us, start_by_us=start_by_us, guarded=guarded)
+        columns = merges.touched(folded.sources, self.table)
+        return merges.merge(
+            self.table,
+            self.key_columns,
+            columns,
+            merges.source_rows(folded.sources, self.key_columns, columns),
+            stamp_us=stamp_us,
+            start_by_us=start_by_us,
+            every_row=any(isinstance(job, Change) and job.every_row for job in self.jobs),
+            guarded=guarded and self.table.stamp_column is not None,
+        )
+
+    def _insert(self, *, stamp_us: int, start_by_us: int, guarded: bool) -> Statement:
+        additions = [job for job in self.jobs if isinstance(job, Addition)]
+        given = {name for job in additions for name in job.columns}
+        columns = [column for column in self.table.columns if column.name.lower() in given]
+        names = tuple(column.name.lower() for column in columns)
+        fragments = (
+            job.fragment if job.columns == names else insert_fragment(job.job_id, job.actor, job.rows, names)
+            for job in additions
+        )
+        return statements.insert(
+            self.table,
+            columns,
+            "[" + ",".join(fragments) + "]",
+            stamp_us=stamp_us,
+            start_by_us=start_by_us,
+            guarded=guarded,
+        )
+
+
+def payload_bytes(statement: Statement) -> int:
+    """The size of a statement's values together."""
+    return sum(size_of(value) for value in statement.parameters.values() if value is not None)
+
+
+def _leaves_defaults(job: Prepared) -> bool:
+    return isinstance(job, Addition) and job.leaves_defaults
+
+
+def _columns(job: Prepared) -> tuple[str, ...]:
+    return job.columns if isinstance(job, Addition) else ()

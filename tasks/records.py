@@ -55,20 +55,25 @@ def retry(member: Member, *, attempts: int, error: str, next_try: str) -> Outcom
     return Outcome(member.id, "RETRY", _record(member, "RETRY", result), error, attempts)
 
 
-class Written:
-    """Outcomes of the jobs of one appended batch: what they share is put into JSON once."""
+_DONE = {"records.write": "written to", "records.update": "updated in", "records.delete": "deleted from"}
+
+
+class Committed:
+    """Outcomes of the jobs of one committed batch: what they share is put into JSON once."""
 
     def __init__(self, receipt: Mapping[str, Any], *, finished_at: str) -> None:
         self._receipt = _dumps(receipt)[1:]
         self._runtime_s = _runtime_s(receipt)
         self._finished_at = finished_at
 
-    def outcome(self, member: Member) -> Outcome:
-        rows = member.rows
-        table = _dumps(f"{rows} row{'' if rows == 1 else 's'} written to {member.table}")
+    def outcome(self, member: Member, rows: int | None) -> Outcome:
+        """`rows` is None where nobody can say how many there were."""
+        counted = "an unknown number of rows" if rows is None else f"{rows} row{'' if rows == 1 else 's'}"
+        message = _dumps(f"{counted} {_DONE.get(member.task, 'changed in')} {member.table}")
+        count = "null" if rows is None else str(rows)
         result = (
-            f'{{"message":{table},"count":{rows},'
-            f'"receipt":{{"rows":{rows},"enqueued_at":{_dumps(member.enqueued_at)},{self._receipt}}}'
+            f'{{"message":{message},"count":{count},'
+            f'"receipt":{{"rows":{count},"enqueued_at":{_dumps(member.enqueued_at)},{self._receipt}}}'
         )
         record = _record(member, "SUCCESS", result, self._finished_at)
         return Outcome(member.id, "SUCCESS", record, runtime_s=self._runtime_s)

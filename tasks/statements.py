@@ -212,6 +212,12 @@ def create_table(name: TableName, columns: Sequence[SchemaColumn], properties: M
     )
 
 
+def add_audit_columns(name: TableName, missing: Sequence[str]) -> Statement:
+    columns = (sql("{name} {type}", name=identifier(each), type=Sql(AUDIT_TYPES[each])) for each in missing)
+    text = sql("ALTER TABLE {table} ADD COLUMNS ({columns})", table=qualified(name), columns=join(", ", columns))
+    return Statement(text)
+
+
 def who_and_when() -> Statement:
     """The user the warehouse knows us as, and its clock."""
     return Statement(Sql("SELECT current_user() AS user, current_timestamp() AS now"))

@@ -5,8 +5,12 @@ from __future__ import annotations
 import argparse
 import sys
 
+from lakequeue.identifiers import TableName
+
 from worker import doctor
+from worker.adopt import Adoption, CannotAdopt
 from worker.settings import describe
+from worker.warehouse import Misconfigured, StatementFailed
 
 
 def main(argv: list[str] | None = None) -> int:
@@ -16,6 +20,9 @@ def main(argv: list[str] | None = None) -> int:
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     examine = commands.add_parser("doctor", help="check Redis, credentials, warehouse and versions")
     examine.add_argument("--wake", action="store_true", help="send a statement even if that starts the warehouse")
+    give = commands.add_parser("adopt", help="add the missing audit columns to a table, after showing the statement")
+    give.add_argument("table", metavar="C.S.T", help="catalog.schema.table")
+    give.add_argument("--yes", action="store_true", help="do not ask")
     commands.add_parser("settings", help="list every setting with its default")
     show = commands.add_parser("demo", help="run the whole system once, on servers of its own")
     show.add_argument("--keep", action="store_true", help="leave it running")
@@ -28,6 +35,8 @@ def main(argv: list[str] | None = None) -> int:
             print(finding, flush=True)
             failed = failed or finding.mark == "FAIL"
         return 1 if failed else 0
+    if args.command == "adopt":
+        return _adopt(args.table, sure=args.yes)
     if args.command == "settings":
         for name, default, meaning in describe():
             print(f"{name:<32} {default:<24} {meaning}")
@@ -35,6 +44,32 @@ def main(argv: list[str] | None = None) -> int:
     from worker import demo  # what it starts is for the demo alone
 
     return demo.run(keep=args.keep, commit_ms=args.commit_ms, file=args.file)
+
+
+def _adopt(table: str, *, sure: bool) -> int:
+    adoption = None
+    try:
+        adoption = Adoption(TableName.parse(table))
+        statement = adoption.plan()
+        if statement is None:
+            print(f"{table} has all audit columns")
+            return 0
+        print(statement.sql)
+        if not sure and input("Run it? [y/N] ").strip().lower() not in ("y", "yes"):
+            print("nothing was changed")
+            return 1
+        adoption.carry_out(statement)
+        print(f"{table} is adopted")
+    except (ValueError, Misconfigured, CannotAdopt) as exc:
+        print(f"adopt: {exc}", file=sys.stderr)
+        return 2
+    except StatementFailed as exc:
+        print(f"adopt: {exc}: {exc.failure.text}", file=sys.stderr)
+        return 2
+    finally:
+        if adoption is not None:
+            adoption.close()
+    return 0
 
 
 if __name__ == "__main__":

@@ -112,6 +112,7 @@ class Desk:
         span: int,
         attempt: int,
         identity: str = "",
+        counts: Sequence[int] = (),
         replaces: str = "",
         again: Frozen | None = None,
     ) -> tuple[Frozen, frozenset[str]]:
@@ -125,6 +126,7 @@ class Desk:
             started=[(m.id, records.started(m, batch=batch, worker=self._worker, attempt=attempt)) for m in members],
             attempt=attempt,
             identity=identity,
+            counts=again.counts if again else tuple(counts),
             replaces=replaces,
             keep_stamp_us=again.stamp_us if again else None,
         )
@@ -177,7 +179,7 @@ class Desk:
             place.lane,
             frozen.batch,
             remove=remove,
-            outcomes=[outcome for _, outcome in told],
+            settled=[outcome for _, outcome in told],
             dead=dead,
             expires_s=self.settings.result_expires_s,
             waiting=waiting,

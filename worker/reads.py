@@ -3,9 +3,9 @@
 from __future__ import annotations
 
 import logging
-from collections.abc import Callable, Sequence
+from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
@@ -13,6 +13,7 @@ from lakequeue import wire
 from lakequeue.columns import Unsupported
 from lakequeue.errors import InvalidJob
 from lakequeue.jobs import Read
+from lakequeue.outcomes import FINAL
 from lakequeue.problems import Problems, ValueProblem
 from lakequeue.values import JsonValue, decoder
 
@@ -30,6 +31,12 @@ log = logging.getLogger(__name__)
 
 AT_ONCE = 16
 """Reads of one table that are taken together."""
+
+WINDOW = 200
+"""So far ahead of reads that wait for another job (`after`) others are let past."""
+
+AFTER_POLL_S = 0.1
+"""How often it is looked whether such a job is finished."""
 
 UNSTABLE = "without order_by the order of rows is not fixed: pages by offset may repeat or miss rows"
 
@@ -50,6 +57,34 @@ class _Page:
     answer: Answer
 
 
+@dataclass(slots=True)
+class _Round:
+    """One turn of a lane of reads: the first messages, and what becomes of those that are read now."""
+
+    entries: list[Entry]
+    asked: list[_Asked] = field(default_factory=list)
+    refused: list[Refusal] = field(default_factory=list)
+    members: list[Member] = field(default_factory=list)
+    outcomes: list[Outcome] = field(default_factory=list)
+    finished: frozenset[str] = frozenset()
+    postponed: Failure | None = None
+    waiting: bool = False
+
+    def leave_out(self, finished: frozenset[str]) -> None:
+        """Jobs that have an outcome already, from an earlier turn or by being cancelled."""
+        self.finished = finished
+        self.asked = [each for each in self.asked if each.entry.member.id not in finished]
+        self.refused = [each for each in self.refused if each.entry.member.id not in finished]
+
+    def done(self) -> set[str]:
+        return {*self.finished, *(o.id for o in self.outcomes), *(r.entry.member.id for r in self.refused)}
+
+    def leading(self) -> int:
+        """How many messages from the first on are done with."""
+        done = self.done()
+        return next((i for i, each in enumerate(self.entries) if each.member.id not in done), len(self.entries))
+
+
 class ReadLane:
     """Runs the read lane of any table; shared by all threads of a worker. A read may be repeated at will."""
 
@@ -62,53 +97,95 @@ class ReadLane:
         self._pool = pool
 
     def run(self, place: Place, head: Head) -> Turn:
-        """Run the first few reads; those of a batch that its owner left behind are run again."""
+        """Run the first few reads that need not wait; those of a batch that its owner left behind are run again."""
         attempt = head.waiting.attempts + 1 if head.waiting else 1
         if head.frozen is not None:
             attempt = head.frozen.attempt + 1
-        entries = [read_entry(message, place) for message in head.messages[:AT_ONCE]]
-        asked: list[_Asked] = []
-        refused: list[Refusal] = []
-        postponed: Failure | None = None
-        for entry in entries:
+        window = [read_entry(message, place) for message in head.messages[:WINDOW]]
+        round_ = _Round(entries=window)
+        states = self._desk.store.states([e.job.after for e in window if isinstance(e.job, Read) and e.job.after])
+        ready: list[Entry] = []
+        for entry in window:
+            if len(ready) == AT_ONCE:
+                break
             try:
-                asked.append(self._ask(place, entry))
+                if self._must_wait(place, entry, states):
+                    round_.waiting = True
+                    continue
+                ready.append(entry)
+                round_.asked.append(self._ask(place, entry))
             except InvalidJob as exc:
-                refused.append(invalid(entry, exc))
+                round_.refused.append(invalid(entry, exc))
+                ready = ready if entry in ready else [*ready, entry]
             except StatementFailed as exc:
                 if exc.failure.verdict == "permanent":
-                    refused.append(refused_by(entry, exc.failure, alone=True))
+                    round_.refused.append(refused_by(entry, exc.failure, alone=True))
                 else:
-                    postponed = exc.failure
+                    round_.postponed = exc.failure
+        if not ready:
+            return Turn.after(AFTER_POLL_S)
         frozen, excluded = self._desk.freeze(
             place,
-            [entry.member for entry in entries],
-            span=len(entries),
+            [entry.member for entry in ready],
+            span=len(window),
             attempt=attempt,
             replaces=head.frozen.batch if head.frozen else "",
         )
-        asked = [each for each in asked if each.entry.member.id not in excluded]
-        refused = [each for each in refused if each.entry.member.id not in excluded]
+        round_.leave_out(excluded)
+        self._read(round_, frozen)
+        return self._settle(place, round_, frozen)
+
+    def _must_wait(self, place: Place, entry: Entry, states: Mapping[str, str | None]) -> bool:
+        """Whether the job that a read comes `after` is not finished yet."""
+        if not isinstance(entry.job, Read) or entry.job.after is None:
+            return False
+        state = states[entry.job.after]
+        if state is None:
+            problems = Problems()
+            msg = "no job of this id is known: it was never enqueued here, or finished too long ago"
+            problems.add("unknown_job", ("after",), msg)
+            raise problems.as_invalid_job(f"read {place.table}")
+        return state not in FINAL
+
+    def _read(self, round_: _Round, frozen: Frozen) -> None:
+        """Send the distinct statements side by side, and note what became of each read."""
         started_at = wire.isoformat(datetime.now(UTC))
-        distinct = {_key(each): each for each in asked}
+        distinct = {_key(each): each for each in round_.asked}
         pages = dict(zip(distinct, self._pool.map(self._page, distinct.values()), strict=True))
-        members: list[Member] = []
-        outcomes: list[Outcome] = []
-        for each in asked:
+        for each in round_.asked:
             page = pages[_key(each)]
             if isinstance(page, _Page):
-                members.append(each.entry.member)
-                outcomes.append(self._outcome(each, page, frozen, len(asked), started_at))
+                round_.members.append(each.entry.member)
+                round_.outcomes.append(self._outcome(each, page, frozen, len(round_.asked), started_at))
             elif page.verdict == "permanent":
-                refused.append(refused_by(each.entry, page, alone=True))
+                round_.refused.append(refused_by(each.entry, page, alone=True))
             else:
-                postponed = page
-        if postponed is None:
+                round_.postponed = page
+
+    def _settle(self, place: Place, round_: _Round, frozen: Frozen) -> Turn:
+        """Store what is done. What is not stays in the lane, from the first undone message on."""
+        if round_.postponed is None:
             left = self._desk.settle(
-                place, frozen, remove=len(entries), members=members, outcomes=outcomes, refused=refused
+                place,
+                frozen,
+                remove=round_.leading(),
+                members=round_.members,
+                outcomes=round_.outcomes,
+                refused=round_.refused,
             )
-            return Turn.of(left)
-        return self._postpone(place, frozen, entries, members, outcomes, refused, postponed)
+            return Turn.after(AFTER_POLL_S) if round_.waiting and left > 0 else Turn.of(left)
+        log.warning("batch=%s table=%s reads wait: error=%s", frozen.batch, place.table, round_.postponed.code)
+        done = round_.done()
+        delay = self._desk.postpone(
+            place,
+            frozen,
+            [each.entry.member for each in round_.asked if each.entry.member.id not in done],
+            round_.postponed,
+            attempts=frozen.attempt,
+            done=list(zip(round_.members, round_.outcomes, strict=True)),
+            refused=round_.refused,
+        )
+        return Turn.after(delay)
 
     def _ask(self, place: Place, entry: Entry) -> _Asked:
         if entry.error is not None:
@@ -117,9 +194,10 @@ class ReadLane:
         assert isinstance(job, Read)
         table = self._tables.get(place.table)
         try:
-            columns = statements.read_columns(table, job)
-            return _Asked(entry, job, table, tuple(columns), statements.select(table, job, columns))
+            return _asked(entry, job, table)
         except ValueProblem as exc:
+            if self._tables.changed(table) is not None:
+                return self._ask(place, entry)
             problems = Problems()
             problems.add_value(exc, ())
             raise problems.as_invalid_job(f"read {place.table}") from exc
@@ -161,30 +239,10 @@ class ReadLane:
             finished_at=receipt["finished_at"],
         )
 
-    def _postpone(
-        self,
-        place: Place,
-        frozen: Frozen,
-        entries: Sequence[Entry],
-        members: Sequence[Member],
-        outcomes: Sequence[Outcome],
-        refused: Sequence[Refusal],
-        failure: Failure,
-    ) -> Turn:
-        """Settle what is done; what is not stays in the lane, from the first undone message on."""
-        log.warning("batch=%s table=%s reads wait: error=%s", frozen.batch, place.table, failure.code)
-        done = {outcome.id for outcome in outcomes} | {refusal.entry.member.id for refusal in refused}
-        undone = [entry.member for entry in entries if entry.member.id not in done]
-        delay = self._desk.postpone(
-            place,
-            frozen,
-            undone,
-            failure,
-            attempts=frozen.attempt,
-            done=list(zip(members, outcomes, strict=True)),
-            refused=refused,
-        )
-        return Turn.after(delay)
+
+def _asked(entry: Entry, job: Read, table: Table) -> _Asked:
+    columns = statements.read_columns(table, job)
+    return _Asked(entry, job, table, tuple(columns), statements.select(table, job, columns))
 
 
 def _key(asked: _Asked) -> tuple[str, tuple[tuple[str, str | None], ...]]:

@@ -9,7 +9,7 @@ from importlib import resources
 from typing import Any, NewType
 
 import redis
-from lakequeue import keys
+from lakequeue import keys, outcomes
 from lakequeue.keys import Lane, Partition
 from redis.exceptions import ResponseError
 
@@ -26,8 +26,9 @@ class LeaseLost(Exception):
 class Frozen:
     """The one batch of a lane whose statement may be running or may have run.
 
-    `span` messages at the head of the list belong to it; `ids` are those in the statement. `stamp_us` and
-    `start_by_us` are microseconds since 1970, the latter on the warehouse's clock.
+    `span` messages at the head of the list belong to it; `ids` are those in the statement and `counts` the rows each
+    of them comes to, counted before it was sent. `stamp_us` and `start_by_us` are microseconds since 1970, the latter
+    on the warehouse's clock.
     """
 
     batch: str
@@ -37,6 +38,7 @@ class Frozen:
     stamp_us: int
     start_by_us: int
     ids: tuple[str, ...]
+    counts: tuple[int, ...] = ()
 
 
 @dataclass(frozen=True, slots=True)
@@ -62,6 +64,7 @@ class Freezing:
     started: Sequence[tuple[str, str]]
     attempt: int
     identity: str = ""
+    counts: tuple[int, ...] = ()
     replaces: str = ""
     keep_stamp_us: int | None = None
 
@@ -109,6 +112,16 @@ class Store:
         frozen, waiting, messages = self._run("look", self.token, partition, lane, first, last)
         return Head(_frozen(_hash(frozen)), _waiting(_hash(waiting)), messages)
 
+    def states(self, job_ids: Sequence[str]) -> dict[str, str | None]:
+        """The states of jobs by id; None for one that is not known."""
+        if not job_ids:
+            return {}
+        found = self.client.mget([keys.record(job_id) for job_id in job_ids])
+        return {
+            job_id: None if raw is None else str(outcomes.load(raw)["status"])
+            for job_id, raw in zip(job_ids, found, strict=True)
+        }
+
     def freeze(
         self, partition: Partition, lane: Lane, new: Freezing, *, start_within_s: float, clock_offset_us: int
     ) -> tuple[Frozen, frozenset[str]]:
@@ -127,13 +140,14 @@ class Store:
             int(start_within_s * 1e6),
             clock_offset_us,
             "" if new.keep_stamp_us is None else new.keep_stamp_us,
+            " ".join(map(str, new.counts)),
         ]
         for job_id, record in new.started:
             args += (job_id, record)
         stamp, start_by, out = self._run("freeze", *args)
         excluded = frozenset(each.decode() for each in out)
         ids = tuple(job_id for job_id, _ in new.started if job_id not in excluded)
-        frozen = Frozen(new.batch, new.span, new.identity, new.attempt, int(stamp), int(start_by), ids)
+        frozen = Frozen(new.batch, new.span, new.identity, new.attempt, int(stamp), int(start_by), ids, new.counts)
         return frozen, excluded
 
     def settle(
@@ -143,7 +157,7 @@ class Store:
         batch: str,
         *,
         remove: int,
-        outcomes: Sequence[Outcome],
+        settled: Sequence[Outcome],
         dead: Sequence[tuple[str, str]],
         expires_s: int,
         waiting: Waiting | None = None,
@@ -154,8 +168,8 @@ class Store:
         """
         args: list[Any] = [self.token, partition, lane, batch, remove, expires_s, f"{time.time():.3f}"]
         args += (waiting.attempts, int(waiting.until * 1000), waiting.error) if waiting else ("", "", "")
-        args.append(len(outcomes))
-        for outcome in outcomes:
+        args.append(len(settled))
+        for outcome in settled:
             args += (outcome.id, "1" if outcome.final else "0", outcome.record)
         for job_id, letter in dead:
             args += (job_id, letter)
@@ -185,6 +199,7 @@ def _frozen(stored: dict[str, str]) -> Frozen | None:
         stamp_us=int(stored["stamp"]),
         start_by_us=int(stored["start_by"]),
         ids=tuple(stored["ids"].split()),
+        counts=tuple(int(count) for count in stored["counts"].split()),
     )
 
 

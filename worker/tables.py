@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import threading
+import time
 from collections.abc import Callable, Mapping, Sequence
 
 from lakequeue.definitions import SchemaColumn
@@ -15,6 +16,9 @@ from tasks.table import Table, from_describe_json
 from tasks.verdicts import Failure
 from worker.warehouse import Answer, StatementFailed
 
+YOUNG_S = 2.0
+"""A description younger than this is believed: jobs that do not fit cost no statement each."""
+
 
 class Tables:
     """A cache of descriptions. A lane runs on one thread at a time, so a table is described and created once."""
@@ -22,7 +26,7 @@ class Tables:
     def __init__(self, execute: Callable[[Statement], Answer], *, properties: Mapping[str, str]) -> None:
         self._execute = execute
         self._properties = properties
-        self._known: dict[str, Table] = {}
+        self._known: dict[str, tuple[Table, float]] = {}
         self._lock = threading.Lock()
 
     def get(self, name: TableName) -> Table:
@@ -34,12 +38,28 @@ class Tables:
         with self._lock:
             known = self._known.get(str(name))
         if known is not None:
-            return known
+            return known[0]
         answer = self._execute(statements.describe(name))
         table = from_describe_json(name, "".join(str(row[0]) for row in answer.rows))
         with self._lock:
-            self._known[str(name)] = table
+            self._known[str(name)] = table, time.monotonic()
         return table
+
+    def changed(self, table: Table) -> Table | None:
+        """The table described anew, if it has changed since; None if not, or if it was described just now.
+
+        A job that does not fit is the sign to ask: a job that fits finds a change by the statement that fails.
+
+        Raises:
+            StatementFailed.
+        """
+        with self._lock:
+            known = self._known.get(str(table.name))
+        if known is not None and known[0] is table and time.monotonic() - known[1] < YOUNG_S:
+            return None
+        self.forget(table.name)
+        fresh = self.get(table.name)
+        return None if fresh == table else fresh
 
     def get_or_create(self, name: TableName, job: Write) -> Table:
         """As `get`, but a missing table is created if the job says so and how, with its schema and catalog.
@@ -74,10 +94,10 @@ class Tables:
                     raise
                 first = _level(exc.failure)
 
-    def forget(self, name: TableName) -> Table | None:
-        """Drop what is known of a table that seems to have changed; returns it."""
+    def forget(self, name: TableName) -> None:
+        """Drop what is known of a table that seems to have changed."""
         with self._lock:
-            return self._known.pop(str(name), None)
+            self._known.pop(str(name), None)
 
 
 def _level(missing: Failure) -> int:

@@ -34,6 +34,12 @@ def _count(expressions: Expressions, node: exp.Expression) -> Value:
     return Value(f"count({distinct}{expressions.value(counted).sql})", BIGINT, True)
 
 
+@handles(exp.CountIf)
+def _count_if(expressions: Expressions, node: exp.Expression) -> Value:
+    only(node, "this")
+    return Value(f"count(*) FILTER (WHERE {expressions.boolean(node.this).sql})", BIGINT, True)
+
+
 @handles(exp.Sum)
 def _sum(expressions: Expressions, node: exp.Expression) -> Value:
     only(node, "this")

@@ -27,6 +27,8 @@ class Setting:
         if not isinstance(node, exp.Table) or not isinstance(node.this, exp.Identifier):
             raise Unsupported(f"{node.sql(dialect='databricks')} in place of a table")
         only(node, "this", "db", "catalog", "alias")
+        if node.args.get("alias") is not None:
+            only(node.args["alias"], "this")
         return TableName((node.catalog or self.catalog).lower(), (node.db or self.schema).lower(), node.name.lower())
 
     def table(self, node: exp.Expression) -> Table:

@@ -67,7 +67,9 @@ def drop(setting: Setting, node: exp.Expression) -> Definition:
     only(node, "tables", "kind", "exists", "cascade", "restrict")
     kind = str(node.args.get("kind")).upper()
     exists, cascade = bool(node.args.get("exists")), bool(node.args.get("cascade"))
-    (target,) = node.args["tables"]
+    target, *others = node.args["tables"]
+    if others:
+        raise Unsupported(f"DROP {kind} of several")
     if kind in ("SCHEMA", "DATABASE"):
         catalog, schema = _schema_name(setting, target)
         return Definition("DROP_SCHEMA", None, DropSchema(catalog, schema, exists, cascade))

@@ -211,9 +211,19 @@ def _cast(expressions: Expressions, node: exp.Expression) -> Value:
 
 @handles(exp.And, exp.Or)
 def _junction(expressions: Expressions, node: exp.Expression) -> Value:
-    left, right = expressions.boolean(node.this), expressions.boolean(node.expression)
-    word = "AND" if isinstance(node, exp.And) else "OR"
-    return Value(f"({left.sql} {word} {right.sql})", BOOLEAN, of_rows(left, right))
+    values = [expressions.boolean(operand) for operand in operands(node)]
+    word = " AND " if isinstance(node, exp.And) else " OR "
+    return Value(f"({word.join(value.sql for value in values)})", BOOLEAN, of_rows(*values))
+
+
+def operands(node: exp.Expression) -> list[exp.Expression]:
+    """Those of a chain `a AND b AND …`, which is parsed into a tree as deep as it is long."""
+    found: list[exp.Expression] = []
+    kind, rest = type(node), node
+    while type(rest) is kind:
+        found.append(rest.expression)
+        rest = rest.this
+    return [rest, *reversed(found)]
 
 
 @handles(exp.Not)

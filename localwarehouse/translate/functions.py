@@ -6,6 +6,7 @@ from sqlglot import exp
 
 from localwarehouse.errors import Unsupported, WarehouseError
 from localwarehouse.identity import USER
+from localwarehouse.translate import casts
 from localwarehouse.translate.context import only
 from localwarehouse.translate.expressions import Expressions, handles, shown
 from localwarehouse.translate.nested import sized
@@ -17,6 +18,7 @@ from localwarehouse.types import (
     STRING,
     TIMESTAMP,
     VOID,
+    sql_name,
 )
 
 
@@ -91,7 +93,23 @@ def _text(expressions: Expressions, node: exp.Expression) -> Value:
     return value.become(f"{name}({value.sql})", INT if name == "length" else STRING)
 
 
-@handles(exp.Explode)
+@handles(exp.Substring)
+def _substring(expressions: Expressions, node: exp.Expression) -> Value:
+    """`substr(text, start[, length])`, counted in characters. Spark and DuckDB disagree about a start below 1."""
+    only(node, "this", "start", "length")
+    text = expressions.value(node.this)
+    if text.type not in (STRING, VOID):
+        raise Unsupported(f'substr of "{sql_name(text.type)}"')
+    places = [node.args.get("start"), node.args.get("length")]
+    numbers = [int(place.name) if isinstance(place, exp.Literal) and place.name.isdigit() else -1 for place in places]
+    start, length = numbers
+    if start < 1 or (places[1] is not None and length < 0):
+        raise Unsupported(f"{shown(node)}; only a literal start from 1 and a literal length are supported")
+    cut = f"{start}" if places[1] is None else f"{start}, {length}"
+    return text.become(f"substring({casts.cast(text, STRING).sql}, {cut})", STRING)
+
+
+@handles(exp.Explode, exp.Posexplode)
 def _misplaced_explode(expressions: Expressions, node: exp.Expression) -> Value:
     raise WarehouseError(
         "UNSUPPORTED_GENERATOR.NESTED_IN_EXPRESSIONS",

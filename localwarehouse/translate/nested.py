@@ -200,6 +200,8 @@ def _array_element(array: Value, element: DataType, key: Value, node: exp.Expres
         # DuckDB counts from 1, and gives NULL outside.
         position = int(index.name) + 1 - first
         outside = f"len({array.sql}) < {position}" if position > 0 else f"len({array.sql}) >= 0"
+    elif first:
+        raise Unsupported("element_at with a computed or negative index")
     else:
         position_sql = f"({key.sql} + {1 - first})"
         outside = f"{position_sql} NOT BETWEEN 1 AND len({array.sql})"

@@ -8,22 +8,21 @@ from localwarehouse import errors
 from localwarehouse.catalog import TableName
 from localwarehouse.errors import Unsupported, WarehouseError
 from localwarehouse.plans import Output, Query
-from localwarehouse.translate import casts
+from localwarehouse.translate import casts, sources
 from localwarehouse.translate.context import (
     Gathered,
-    Relation,
     Scope,
     Setting,
     Visible,
     gather,
     only,
-    table_relation,
 )
-from localwarehouse.translate.expressions import Expressions, shown, unify
+from localwarehouse.translate.expressions import Expressions, operands, shown, unify
+from localwarehouse.translate.generators import generated
 from localwarehouse.translate.values import Value, failure
-from localwarehouse.types import INT, VOID, Array, as_expression
+from localwarehouse.types import INT, VOID, as_expression, sql_name
 
-_CLAUSES = ("expressions", "from_", "where", "group", "having", "order", "limit", "offset", "distinct")
+_CLAUSES = ("expressions", "from_", "joins", "where", "group", "having", "order", "limit", "offset", "distinct")
 
 
 @dataclass(frozen=True)
@@ -38,6 +37,9 @@ def query(setting: Setting, node: exp.Expression) -> Query:
     """A SELECT that is the whole statement."""
     gathered = gather(setting)
     selected = translate(gathered, node, None, without=assert_early(gathered, node))
+    for output in selected.outputs:
+        if output.type != VOID and "VOID" in sql_name(output.type):
+            raise Unsupported(f"a result of the type {sql_name(output.type)}")
     sql = gathered.finish(selected.sql)
     return Query("SELECT", _first_table(setting, node), sql, selected.outputs, gathered.finish_early())
 
@@ -66,9 +68,7 @@ def assert_early(gathered: Gathered, node: exp.Expression) -> tuple[exp.Expressi
 
 
 def _conjuncts(node: exp.Expression) -> list[exp.Expression]:
-    if isinstance(node, exp.And):
-        return [*_conjuncts(node.this), *_conjuncts(node.expression)]
-    return [node]
+    return operands(node) if isinstance(node, exp.And) else [node]
 
 
 def translate(
@@ -83,14 +83,15 @@ def translate(
     if not isinstance(node, exp.Select):
         raise Unsupported(f"{type(node).__name__.upper()} as a query")
     only(node, *_CLAUSES)
-    from_sql, relations = _source(gathered, node.args.get("from_"), parent)
+    from_sql, relations = sources.from_clause(gathered, node, parent, translate)
     scope = Scope(relations, parent)
     expressions = Expressions(gathered, scope, translate)
     outputs, columns = _projections(expressions, node)
     aliases = _aliases(node, columns)
 
     parts = ["SELECT"]
-    if node.args.get("distinct") is not None:
+    distinct = node.args.get("distinct") is not None
+    if distinct:
         only(node.args["distinct"])
         parts.append("DISTINCT")
     parts.append(", ".join(f"{column.sql} AS c{position}" for position, column in enumerate(columns)))
@@ -105,9 +106,9 @@ def translate(
     if node.args.get("group"):
         parts.append(f"GROUP BY {_group(expressions, node.args['group'], columns, aliases)}")
     if node.args.get("having"):
-        parts.append(f"HAVING {expressions.within(_with(aliases, scope)).boolean(node.args['having'].this).sql}")
+        parts.append(f"HAVING {expressions.boolean(node.args['having'].this).sql}")
     if node.args.get("order"):
-        parts.append(f"ORDER BY {_order(expressions, node.args['order'], columns, aliases)}")
+        parts.append(f"ORDER BY {_order(expressions, node.args['order'], columns, aliases, distinct)}")
     for clause in ("limit", "offset"):
         if node.args.get(clause):
             parts.append(f"{clause.upper()} {_count(expressions, node.args[clause], clause)}")
@@ -132,32 +133,6 @@ def _values(gathered: Gathered, node: exp.Values, parent: Scope | None) -> Selec
     )
 
 
-def _source(gathered: Gathered, node: exp.Expression | None, parent: Scope | None) -> tuple[str, tuple[Relation, ...]]:
-    if node is None:
-        return "", ()
-    only(node, "this")
-    source = node.this
-    name = gathered.relation()
-    if isinstance(source, exp.Table):
-        table = gathered.setting.table(source)
-        return f"FROM {table.storage} AS {name}", (table_relation(table, name, source.alias),)
-    if isinstance(source, exp.Subquery | exp.Values):
-        only(source, "this", "alias", "expressions")
-        inner = source.this if isinstance(source, exp.Subquery) else source
-        selected = translate(gathered, inner, parent)
-        alias = source.args.get("alias")
-        renamed = [column.name for column in alias.args.get("columns") or []] if alias else []
-        if renamed and len(renamed) != len(selected.outputs):
-            raise WarehouseError("NUM_COLUMNS_MISMATCH", "The alias names another number of columns.", "42826")
-        columns = tuple(
-            Visible(renamed[position] if renamed else output.name, f"{name}.c{position}", output.type)
-            for position, output in enumerate(selected.outputs)
-        )
-        qualifiers = frozenset({source.alias.lower()}) if source.alias else frozenset[str]()
-        return f"FROM ({selected.sql}) AS {name}", (Relation(qualifiers, columns),)
-    raise Unsupported(f"{shown(source)} in FROM")
-
-
 def _projections(expressions: Expressions, node: exp.Select) -> tuple[tuple[Output, ...], list[Value]]:
     outputs: list[Output] = []
     columns: list[Value] = []
@@ -167,16 +142,18 @@ def _projections(expressions: Expressions, node: exp.Select) -> tuple[tuple[Outp
         if isinstance(projection, exp.Alias):
             only(projection, "this", "alias")
             inner = projection.this
+        made = generated(expressions, projection)
+        if made is not None:
+            generators += 1
+            outputs += [Output(name, value.type) for name, value in made]
+            columns += [value for _, value in made]
+            continue
         if isinstance(inner, exp.Star) or (isinstance(inner, exp.Column) and isinstance(inner.this, exp.Star)):
             for visible in _starred(expressions.scope, inner):
                 outputs.append(Output(visible.name, as_expression(visible.type)))
                 columns.append(Value(visible.sql, as_expression(visible.type), True))
             continue
-        if isinstance(inner, exp.Explode):
-            generators += 1
-            value, name = _explode(expressions, inner), "col"
-        else:
-            value, name = expressions.value(inner), _name(inner)
+        value, name = expressions.value(inner), _name(inner)
         if value.type == VOID and value.sql != "NULL":
             value = value.become(f"CAST({value.sql} AS INTEGER)", VOID)
         outputs.append(Output(projection.alias if inner is not projection else name, value.type))
@@ -209,14 +186,6 @@ def _starred(scope: Scope, node: exp.Expression) -> list[Visible]:
     return found
 
 
-def _explode(expressions: Expressions, node: exp.Expression) -> Value:
-    only(node, "this")
-    value = expressions.value(node.this)
-    if not isinstance(value.type, Array):
-        raise Unsupported(f"{shown(node)}: only arrays are exploded")
-    return Value(f"unnest({value.sql})", value.type.element, True)
-
-
 def _name(node: exp.Expression) -> str:
     if isinstance(node, exp.Column | exp.Dot):
         return node.name
@@ -231,15 +200,15 @@ def _aliases(node: exp.Select, columns: list[Value]) -> dict[str, int]:
     """Which output a lowercase name stands for, where the select list names one."""
     if any(isinstance(part, exp.Star) or part.is_star for part in node.expressions):
         return {}
+    if any(isinstance(part.unalias(), exp.Posexplode) or isinstance(part, exp.Aliases) for part in node.expressions):
+        # One of the select list's terms has two columns: positions would be off.
+        only(node, "expressions", "from_", "joins", "where", "limit", "offset")
+        return {}
     return {
         projection.alias_or_name.lower(): position
         for position, projection in reversed(list(enumerate(node.expressions)))
         if isinstance(projection, exp.Alias)
     }
-
-
-def _with(aliases: dict[str, int], scope: Scope) -> Scope:
-    return scope
 
 
 def _group(expressions: Expressions, node: exp.Expression, columns: list[Value], aliases: dict[str, int]) -> str:
@@ -276,7 +245,9 @@ def _position(
     return value.sql if value.of_row else f"({value.sql})"
 
 
-def _order(expressions: Expressions, node: exp.Expression, columns: list[Value], aliases: dict[str, int]) -> str:
+def _order(
+    expressions: Expressions, node: exp.Expression, columns: list[Value], aliases: dict[str, int], distinct: bool
+) -> str:
     only(node, "expressions")
     terms = []
     for term in node.expressions:
@@ -284,6 +255,8 @@ def _order(expressions: Expressions, node: exp.Expression, columns: list[Value],
             raise Unsupported(f"{shown(term)} in ORDER BY")
         only(term, "this", "desc", "nulls_first")
         place = _position(expressions, term.this, columns, aliases, prefer_alias=True)
+        if distinct and not place.isdigit() and place not in (column.sql for column in columns):
+            raise errors.unresolved_column(f"`{shown(term.this)}`", list(aliases))
         direction = "DESC" if term.args.get("desc") else "ASC"
         nulls = "FIRST" if term.args.get("nulls_first") else "LAST"
         terms.append(f"{place} {direction} NULLS {nulls}")

@@ -2,8 +2,11 @@
 
 from dataclasses import dataclass, replace
 
-from localwarehouse.errors import sql_text
+from localwarehouse.errors import Unsupported, sql_text
 from localwarehouse.types import DataType
+
+# Larger than a literal in a statement of the largest size.
+_MAX_LENGTH = 20 * 1024 * 1024
 
 
 @dataclass(frozen=True)
@@ -18,6 +21,11 @@ class Value:
     type: DataType
     of_row: bool = False
     again: str | None = None
+
+    def __post_init__(self) -> None:
+        # A cast repeats its operand, so that casts within casts grow by powers.
+        if len(self.sql) > _MAX_LENGTH:
+            raise Unsupported("an expression nested this deeply")
 
     @property
     def repeated(self) -> str:

@@ -1,13 +1,10 @@
-"""INSERT, UPDATE and DELETE: values brought into a table's types, its constraints kept, rows counted.
-
-MERGE belongs here as a fourth kind: `stored` and `broken_checks` are what it needs of this module.
-"""
+"""INSERT, UPDATE and DELETE: values brought into a table's types, its constraints kept, rows counted."""
 
 from sqlglot import exp, parse_one
 
 from localwarehouse import errors
 from localwarehouse.catalog import Column, Table
-from localwarehouse.errors import Unsupported, WarehouseError
+from localwarehouse.errors import WarehouseError
 from localwarehouse.plans import Change
 from localwarehouse.translate import casts, select
 from localwarehouse.translate.context import (
@@ -103,30 +100,7 @@ def update(setting: Setting, node: exp.Expression) -> Change:
     gathered = gather(setting)
     relation = table_relation(table, "u", node.this.alias)
     expressions = Expressions(gathered, Scope((relation,)), select.translate)
-    changed: dict[str, str] = {}
-    for assignment in node.expressions:
-        if not isinstance(assignment, exp.EQ):
-            raise errors.syntax_error(f"'{shown(assignment)}'")
-        parts = column_parts(assignment.this) or [""]
-        column = table.find(parts[-1])
-        if column is None or len(parts) > 2:
-            raise errors.unresolved_column(f"`{parts[-1]}`", [known.name for known in table.columns])
-        if column.storage in changed:
-            raise WarehouseError("DELTA_CONFLICT_SET_COLUMN", f"`{column.name}` is set twice.", "42701")
-        changed[column.storage] = stored(table, column, expressions.value(assignment.expression))
-    after = Relation(
-        relation.qualifiers,
-        tuple(
-            Visible(column.name, changed.get(column.storage, f"u.{column.storage}"), column.type)
-            for column in table.columns
-        ),
-    )
-    conditions = broken_checks(gathered, table, Scope((after,)))
-    if conditions:
-        # One of the new values carries the checks, since an UPDATE has no place of its own for them.
-        storage, sql = next(iter(changed.items()))
-        changed[storage] = f"CASE WHEN {' AND '.join(conditions)} THEN {sql} END"
-    assignments = ", ".join(f"{storage} = {sql}" for storage, sql in changed.items())
+    assignments = assigned(expressions, table, relation, node.expressions)
     where = f" WHERE {expressions.boolean(node.args['where'].this).sql}" if node.args.get("where") else ""
     return Change(
         "UPDATE",
@@ -135,6 +109,38 @@ def update(setting: Setting, node: exp.Expression) -> Change:
         ("num_affected_rows",),
         gathered.finish_early(),
     )
+
+
+def assigned(expressions: Expressions, table: Table, relation: Relation, nodes: list[exp.Expression]) -> str:
+    """The list after SET, as the engine reads it, the table's CHECKs with it. `relation` is the table as it was."""
+    changed: dict[str, str] = {}
+    for assignment in nodes:
+        if not isinstance(assignment, exp.EQ):
+            raise errors.syntax_error(f"'{shown(assignment)}'")
+        column = target_column(table, relation, assignment.this)
+        if column.storage in changed:
+            raise WarehouseError("DELTA_CONFLICT_SET_COLUMN", f"`{column.name}` is set twice.", "42701")
+        changed[column.storage] = stored(table, column, expressions.value(assignment.expression))
+    after = tuple(
+        Visible(column.name, changed.get(column.storage, visible.sql), column.type)
+        for column, visible in zip(table.columns, relation.columns, strict=True)
+    )
+    conditions = broken_checks(expressions.gathered, table, Scope((Relation(relation.qualifiers, after),)))
+    if conditions:
+        # One of the new values carries the checks, since an UPDATE has no place of its own for them.
+        storage, sql = next(iter(changed.items()))
+        changed[storage] = f"CASE WHEN {' AND '.join(conditions)} THEN {sql} END"
+    return ", ".join(f"{storage} = {sql}" for storage, sql in changed.items())
+
+
+def target_column(table: Table, relation: Relation, node: exp.Expression) -> Column:
+    """The table's column that a write names, `a` or `t.a`."""
+    parts = column_parts(node) or [""]
+    column = table.find(parts[-1])
+    qualifier = ".".join(parts[:-1]).lower()
+    if column is None or (qualifier and qualifier not in relation.qualifiers):
+        raise errors.unresolved_column(f"`{'`.`'.join(parts)}`", [known.name for known in table.columns])
+    return column
 
 
 def delete(setting: Setting, node: exp.Expression) -> Change:
@@ -147,10 +153,6 @@ def delete(setting: Setting, node: exp.Expression) -> Change:
         where = f" WHERE {Expressions(gathered, scope, select.translate).boolean(node.args['where'].this).sql}"
     sql = gathered.finish(f"DELETE FROM {table.storage} AS d{where}")
     return Change("DELETE", table, sql, ("num_affected_rows",), gathered.finish_early())
-
-
-def merge(setting: Setting, node: exp.Expression) -> Change:
-    raise Unsupported("MERGE")
 
 
 def stored(table: Table, column: Column, value: Value) -> str:

@@ -59,15 +59,24 @@ class Queue:
         self._redis.close()
 
     def write(self, table: str, data: Sequence[Mapping[str, Any]] | Mapping[str, Any], **fields: Any) -> Handle:
-        """Enqueue rows to append; `fields` are those of `Write`, such as `auto_create` and `schema_definition`."""
+        """Enqueue rows to append, or with `mode="upsert"` or `"insert_if_absent"` and `key_columns` to merge by key.
+
+        `fields` are those of `Write`, such as `auto_create` and `schema_definition`.
+        """
         return self.enqueue(_build(Write, {"table": table, "data": data, **fields}))
 
     def update(self, table: str, **fields: Any) -> Handle:
-        """Enqueue an update; `fields` are those of `Update`."""
+        """Enqueue an update of the rows of one key, `key={"id": 7}, updates={"state": "paid"}`, or of many keys.
+
+        Many are `rows=[{"key": {…}, "updates": {…}}, …]`; `fields` are those of `Update`, such as `must_exist`.
+        """
         return self.enqueue(_build(Update, {"table": table, **fields}))
 
     def delete(self, table: str, **fields: Any) -> Handle:
-        """Enqueue a delete; `fields` are those of `Delete`."""
+        """Enqueue a delete of the rows of one key, `key={"id": 7}`, or of many, `keys=[{"id": 7}, …]`.
+
+        It is soft unless `soft=False`; `fields` are those of `Delete`, such as `must_exist`.
+        """
         return self.enqueue(_build(Delete, {"table": table, **fields}))
 
     def read(self, table: str, **fields: Any) -> Handle:

@@ -43,6 +43,8 @@ class Definition:
     columns: tuple[SchemaColumn, ...]
     encoders: Mapping[str, tuple[Encode, bool]]
     """By name as declared: the encoder, and whether null is allowed."""
+    types: Mapping[str, ColumnType]
+    """By name as declared."""
     names: Mapping[str, str]
     """From lowercase to as declared."""
     required: frozenset[str]
@@ -114,9 +116,11 @@ def _judged(columns: tuple[_Given | None, ...]) -> Definition | tuple[tuple[str,
             wrong.append(("bad_type", (*loc, "data_type"), str(exc)))
     if wrong or None in columns:
         return tuple(wrong)
+    types = {each.name: each.type for each in compiled.values()}
     return Definition(
         columns=tuple(compiled.values()),
-        encoders={each.name: (encoder(each.type), each.nullable) for each in compiled.values()},
+        encoders={each.name: (encoder(types[each.name]), each.nullable) for each in compiled.values()},
+        types=types,
         names={lower: each.name for lower, each in compiled.items()},
         required=frozenset(each.name for each in compiled.values() if not each.nullable),
     )

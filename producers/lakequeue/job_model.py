@@ -49,7 +49,8 @@ class JobModel(BaseModel):
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
         super().__pydantic_init_subclass__(**kwargs)
-        cls.known_fields = frozenset(cls.model_fields) | {"schema"}
+        aliases = {field.alias for field in cls.model_fields.values() if field.alias}
+        cls.known_fields = frozenset(cls.model_fields) | aliases
 
     def __init__(self, /, **given: object) -> None:
         try:
@@ -74,7 +75,8 @@ class JobModel(BaseModel):
         if not fields.keys() <= known:
             for name in [name for name in fields if name not in known]:
                 del fields[name]
-                msg = f"a {cls._op()} job has no such field{suggestion(name, known - {'schema_', 'kind'})}"
+                offered = {each for each in known if each != "kind" and not each.endswith("_")}
+                msg = f"a {cls._op()} job has no such field{suggestion(name, offered)}"
                 problems.add("unknown_field", (name,) if isinstance(name, str) else (), msg)
         _check_table(fields, problems)
         cls._check_own(fields, problems)
@@ -112,7 +114,7 @@ class JobModel(BaseModel):
 
     @property
     def row_count(self) -> int:
-        """Rows that the job carries: those of a write, one for an update or delete, none for a read."""
+        """Rows that the job carries: those of a write, one for each key of an update or delete, none for a read."""
         return 1
 
     def fields(self) -> dict[str, JsonValue]:

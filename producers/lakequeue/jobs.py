@@ -5,21 +5,26 @@ from typing import TYPE_CHECKING, Annotated, Literal
 
 from pydantic import AfterValidator, Field, JsonValue, SkipValidation, ValidationError
 
+from lakequeue.changes import Change, check_changes
 from lakequeue.definitions import SchemaColumn, check_definition
 from lakequeue.errors import InvalidJob
 from lakequeue.identifiers import check_column_name
 from lakequeue.job_model import CheckedJobId, JobModel, Op, invalid_job
 from lakequeue.json_text import read_json
+from lakequeue.keyed_rows import Mode, check_key_columns, check_keyed_rows
 from lakequeue.problems import Path, Problems
-from lakequeue.rows import Row, check_rows, check_scalar, check_updates
+from lakequeue.row_keys import Key, check_form, check_key, check_key_value, check_keys
+from lakequeue.rows import Row, check_rows, check_updates
 from lakequeue.selection import EVERY_COLUMN, Filter, OrderBy, check_columns, check_filters, check_order_by
 
 __all__ = [
     "DEFAULT_LIMIT",
     "MAX_LIMIT",
+    "Change",
     "Delete",
     "Filter",
     "Job",
+    "Mode",
     "Op",
     "OrderBy",
     "Read",
@@ -37,9 +42,14 @@ ColumnName = Annotated[str, AfterValidator(check_column_name)]
 
 
 class Write(JobModel):
-    """Insert rows."""
+    """Insert rows; with a `mode` that looks for them by key, only those that are new, or update the others."""
 
     kind: Literal["write"] = "write"
+    mode: Mode = "append"
+    """`append` inserts what it is given; `upsert` updates rows whose key is in the table and inserts the rest;
+    `insert_if_absent` inserts the rest only."""
+    key_columns: SkipValidation[tuple[str, ...]] = ()
+    """What rows are told apart by, for the modes that look for them; a name is spelt as the rows spell it."""
     auto_create: bool = False
     """Create catalog, schema and table where they are missing, which takes a `schema_definition`."""
     schema_definition: SkipValidation[tuple[SchemaColumn, ...] | None] = None
@@ -50,6 +60,7 @@ class Write(JobModel):
 
         def __init__(
             self, *, table: str, data: Mapping[str, object] | Sequence[Mapping[str, object]],
+            mode: Mode = "append", key_columns: Sequence[str] | str | None = None,
             catalog: str | None = None, schema_: str | None = None, auto_create: bool = False,
             schema_definition: Sequence[Mapping[str, object] | SchemaColumn] | None = None,
             actor: str | None = None, id: str | None = None, kind: Literal["write"] = "write",
@@ -61,8 +72,19 @@ class Write(JobModel):
         if fields.get("schema_definition") is not None:
             definition = check_definition(fields["schema_definition"], problems)
             fields["schema_definition"] = definition.columns if definition else None
+        key_columns: tuple[str, ...] = ()
+        mode = fields.get("mode", "append")
+        if mode != "append" or "key_columns" in fields:
+            key_columns = check_key_columns(fields.get("key_columns"), mode, definition, problems)
+            fields["key_columns"] = key_columns
         if "data" in fields:
-            fields["data"] = check_rows(fields["data"], definition, problems)
+            given, before = fields["data"], len(problems)
+            fields["data"] = rows = check_rows(given, definition, problems)
+            # Rows that are sound only: of others, some are left out.
+            if key_columns and len(problems) == before:
+                fields["key_columns"] = check_keyed_rows(
+                    key_columns, rows, definition, problems, given=given, same_columns=mode == "upsert"
+                )
 
     @property
     def row_count(self) -> int:
@@ -70,6 +92,9 @@ class Write(JobModel):
 
     def fields(self) -> dict[str, JsonValue]:
         wire = super().fields()
+        if self.mode != "append":
+            wire["mode"] = self.mode
+            wire["key_columns"] = list(self.key_columns)
         if self.auto_create:
             wire["auto_create"] = True
         if self.schema_definition is not None:
@@ -79,63 +104,146 @@ class Write(JobModel):
 
 
 class Update(JobModel):
-    """Set columns of the rows whose `key_column` equals `key_value`."""
+    """Set columns of the rows that have a key: one `key`, one in `key_column` and `key_value`, or many in `rows`."""
 
     kind: Literal["update"] = "update"
-    key_column: ColumnName
-    key_value: SkipValidation[JsonValue]
-    updates: SkipValidation[Row]
+    key: SkipValidation[Key | None] = None
+    key_column: ColumnName | None = None
+    key_value: SkipValidation[JsonValue] = None
+    updates: SkipValidation[Row | None] = None
+    """Goes with the one key."""
+    rows: SkipValidation[tuple[Change, ...] | None] = None
+    """Each with its own key and updates, by the same key columns."""
+    must_exist: bool = False
+    """The job fails if a key is in no row, instead of counting none for it."""
+    include_deleted: bool = False
+    """Change soft-deleted rows as well."""
 
     if TYPE_CHECKING:
 
         def __init__(
-            self, *, table: str, key_column: str, key_value: object, updates: Mapping[str, object],
+            self, *, table: str, key: Mapping[str, object] | None = None, key_column: str | None = None,
+            key_value: object = None, updates: Mapping[str, object] | None = None,
+            rows: Sequence[Mapping[str, Mapping[str, object]] | Change] | None = None,
+            must_exist: bool = False, include_deleted: bool = False,
             catalog: str | None = None, schema_: str | None = None,
             actor: str | None = None, id: str | None = None, kind: Literal["update"] = "update",
         ) -> None: ...  # fmt: skip
 
     @classmethod
     def _check_own(cls, fields: dict[str, object], problems: Problems) -> None:
-        if "key_value" in fields:
-            fields["key_value"] = check_scalar(fields["key_value"], ("key_value",), problems)
-        if "updates" in fields:
-            fields["updates"] = check_updates(fields["updates"], problems)
+        _check_one_key(fields, "rows", problems)
+        if fields.get("updates") is not None:
+            fields["updates"] = check_updates(fields["updates"], ("updates",), problems)
+            if fields.get("rows") is not None:
+                problems.add("both_forms", ("updates",), "each of the rows has updates of its own")
+        elif fields.get("rows") is None:
+            problems.add("missing", ("updates",), "give the new values, by column")
+        if fields.get("rows") is not None:
+            fields["rows"] = check_changes(fields["rows"], problems)
+
+    @property
+    def changes(self) -> tuple[Change, ...]:
+        """Keys and updates, in whichever form they were given; the keys have the same columns in the same order."""
+        if self.rows is not None:
+            return self.rows
+        return (Change(_one_key(self), self.updates or {}),)
+
+    @property
+    def row_count(self) -> int:
+        return 1 if self.rows is None else len(self.rows)
 
     def fields(self) -> dict[str, JsonValue]:
-        return super().fields() | {
-            "key_column": self.key_column,
-            "key_value": self.key_value,
-            "updates": self.updates,
-        }
+        wire = super().fields()
+        if self.rows is not None:
+            wire["rows"] = [each.to_json() for each in self.rows]
+        else:
+            wire |= _one_key_fields(self)
+            wire["updates"] = self.updates
+        if self.must_exist:
+            wire["must_exist"] = True
+        if self.include_deleted:
+            wire["include_deleted"] = True
+        return wire
 
 
 class Delete(JobModel):
-    """Delete the rows whose `key_column` equals `key_value`."""
+    """Delete the rows that have a key: one `key`, one in `key_column` and `key_value`, or many in `keys`."""
 
     kind: Literal["delete"] = "delete"
-    key_column: ColumnName
-    key_value: SkipValidation[JsonValue]
+    key: SkipValidation[Key | None] = None
+    key_column: ColumnName | None = None
+    key_value: SkipValidation[JsonValue] = None
+    # With a method `keys` or what looks like one, Python takes an object for a mapping: dict(job) would fail.
+    keys_: SkipValidation[tuple[Key, ...] | None] = Field(default=None, alias="keys")
+    """By the same columns."""
     soft: bool = True
     """Set `deleted_at` and keep the row: what can be undone is the default."""
+    must_exist: bool = False
+    """The job fails if a key is in no row, instead of counting none for it."""
 
     if TYPE_CHECKING:
 
         def __init__(
-            self, *, table: str, key_column: str, key_value: object, soft: bool = True,
+            self, *, table: str, key: Mapping[str, object] | None = None, key_column: str | None = None,
+            key_value: object = None, keys: Sequence[Mapping[str, object]] | None = None,
+            soft: bool = True, must_exist: bool = False,
             catalog: str | None = None, schema_: str | None = None,
             actor: str | None = None, id: str | None = None, kind: Literal["delete"] = "delete",
         ) -> None: ...  # fmt: skip
 
     @classmethod
     def _check_own(cls, fields: dict[str, object], problems: Problems) -> None:
-        if "key_value" in fields:
-            fields["key_value"] = check_scalar(fields["key_value"], ("key_value",), problems)
+        if "keys" in fields:
+            if "keys_" in fields:
+                problems.add("both_forms", ("keys",), "give keys or keys_, not both")
+            fields["keys_"] = fields.pop("keys")
+        _check_one_key(fields, "keys_", problems)
+        if fields.get("keys_") is not None:
+            fields["keys_"] = check_keys(fields["keys_"], problems)
+
+    @property
+    def targets(self) -> tuple[Key, ...]:
+        """The keys, in whichever form they were given; they have the same columns in the same order."""
+        return (_one_key(self),) if self.keys_ is None else self.keys_
+
+    @property
+    def row_count(self) -> int:
+        return 1 if self.keys_ is None else len(self.keys_)
 
     def fields(self) -> dict[str, JsonValue]:
-        wire = super().fields() | {"key_column": self.key_column, "key_value": self.key_value}
+        wire = super().fields()
+        if self.keys_ is not None:
+            wire["keys"] = list(self.keys_)
+        else:
+            wire |= _one_key_fields(self)
         if not self.soft:
             wire["soft"] = False
+        if self.must_exist:
+            wire["must_exist"] = True
         return wire
+
+
+def _check_one_key(fields: dict[str, object], many: Literal["rows", "keys_"], problems: Problems) -> None:
+    check_form(fields, many, problems)
+    if fields.get("key") is not None:
+        fields["key"] = check_key(fields["key"], problems)
+    if "key_value" in fields and (fields["key_value"] is not None or fields.get("key_column") is not None):
+        fields["key_value"] = check_key_value(fields["key_value"], ("key_value",), problems)
+
+
+def _one_key(job: Update | Delete) -> Key:
+    if job.key is not None:
+        return job.key
+    assert job.key_column is not None
+    return {job.key_column: job.key_value}
+
+
+def _one_key_fields(job: Update | Delete) -> dict[str, JsonValue]:
+    """The one key as it was given, so that a job has the digest it always had."""
+    if job.key is not None:
+        return {"key": job.key}
+    return {"key_column": job.key_column, "key_value": job.key_value}
 
 
 class Read(JobModel):

@@ -1,19 +1,16 @@
 """The check of a job's rows and values, which also turns them into wire form: a producer's hot path."""
 
 from collections.abc import Mapping
-from functools import lru_cache
 
 from pydantic import JsonValue
 
-from lakequeue.columns import AUDIT_COLUMNS
-from lakequeue.definitions import MAX_COLUMNS, Definition
-from lakequeue.identifiers import check_column_name
+from lakequeue.column_names import AUDIT, wrong_names
+from lakequeue.definitions import Definition
 from lakequeue.problems import Path, Problems, ValueProblem, quoted, suggestion
 from lakequeue.values import to_wire
 
 Row = dict[str, JsonValue]
 
-_AUDIT = frozenset(AUDIT_COLUMNS)
 _SMALL = 2**63
 
 
@@ -41,14 +38,14 @@ def check_rows(given: object, definition: Definition | None, problems: Problems)
     return rows
 
 
-def check_updates(given: object, problems: Problems) -> Row:
+def check_updates(given: object, loc: Path, problems: Problems) -> Row:
     """The new values of an update, by column."""
     if not isinstance(given, Mapping):
-        problems.add("wrong_type", ("updates",), "takes an object of column and new value")
+        problems.add("wrong_type", loc, "takes an object of column and new value")
         return {}
     if not given:
-        problems.add("wrong_length", ("updates",), "takes at least one column")
-    return _free_row(given, ("updates",), problems)
+        problems.add("wrong_length", loc, "takes at least one column")
+    return _free_row(given, loc, problems)
 
 
 def check_scalar(given: object, loc: Path, problems: Problems) -> JsonValue:
@@ -68,7 +65,7 @@ def check_scalar(given: object, loc: Path, problems: Problems) -> JsonValue:
 
 def _free_row(row: Mapping[str, object], at: Path, problems: Problems) -> Row:
     """A row of columns nobody has declared here: the worker checks its values against the table's."""
-    for name, kind, msg in _wrong_names(tuple(row)):
+    for name, kind, msg in wrong_names(tuple(row)):
         problems.add(kind, (*at, name) if name else at, msg)
     clean: Row = dict(row)  # type: ignore[arg-type]
     for name, value in row.items():
@@ -84,27 +81,6 @@ def _free_row(row: Mapping[str, object], at: Path, problems: Problems) -> Row:
         except ValueProblem as problem:
             problems.add_value(problem, (*at, name if isinstance(name, str) else ""))
     return clean
-
-
-@lru_cache(maxsize=256)
-def _wrong_names(names: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
-    """(name, error type, message) for each name a row may not have; rows come with few sets of names."""
-    wrong: list[tuple[str, str, str]] = []
-    if len(names) > MAX_COLUMNS:
-        return (("", "wrong_length", f"at most {MAX_COLUMNS:,} columns, not {len(names):,}"),)
-    seen: set[str] = set()
-    for name in names:
-        try:
-            lower = check_column_name(name).lower()
-        except ValueError as exc:
-            wrong.append((name if isinstance(name, str) else "", "bad_name", str(exc)))
-            continue
-        if lower in _AUDIT:
-            wrong.append((name, "audit_column", f"{quoted(name)} is stamped by the worker; leave it out"))
-        if lower in seen:
-            wrong.append((name, "duplicate_column", f"column {quoted(name)} is given twice, as names ignore case"))
-        seen.add(lower)
-    return tuple(wrong)
 
 
 def _declared_row(row: Mapping[str, object], definition: Definition, index: int, problems: Problems) -> Row:
@@ -140,7 +116,7 @@ def _declared_name(given: object, definition: Definition, index: int, problems: 
         return None
     lower = given.lower()
     name = definition.names.get(lower)
-    if name is None and lower in _AUDIT:
+    if name is None and lower in AUDIT:
         msg = f"{quoted(given)} is stamped by the worker; leave it out"
         problems.add("audit_column", ("data", index, given), msg)
     elif name is None:

@@ -6,8 +6,7 @@ from typing import Literal, get_args
 
 from pydantic import JsonValue
 
-from lakequeue.definitions import MAX_COLUMNS
-from lakequeue.identifiers import check_column_name
+from lakequeue.column_names import check_names, checked_name, listed, refuse_repeats
 from lakequeue.problems import Path, Problems, quoted, suggestion
 from lakequeue.rows import check_scalar
 
@@ -55,33 +54,31 @@ class OrderBy:
 
 def check_columns(given: object, problems: Problems) -> tuple[str, ...]:
     """Names in order, or `EVERY_COLUMN`."""
-    names = _listed(given, "columns", problems)
+    names = listed(given, "columns", problems)
     if names is None or names == ["*"]:
         return EVERY_COLUMN
     if not names:
         problems.add("wrong_length", ("columns",), "name the columns, or leave it out or give * for all")
-    checked = [_checked_name(name, ("columns", index), problems) for index, name in enumerate(names)]
-    _refuse_repeats(checked, "columns", problems)
-    return tuple(checked)
+    return check_names(names, "columns", problems)
 
 
 def check_order_by(given: object, problems: Problems) -> tuple[OrderBy, ...]:
     """From `name`, `name asc`, `name desc` or `-name`, in a list or with commas between."""
-    items = _listed(given, "order_by", problems) or []
+    items = listed(given, "order_by", problems) or []
     orders: list[OrderBy] = []
     for index, item in enumerate(items):
         loc = ("order_by", index)
         if isinstance(item, OrderBy):
-            orders.append(OrderBy(_checked_name(item.column, loc, problems), item.descending))
+            orders.append(OrderBy(checked_name(item.column, loc, problems), item.descending))
         elif not isinstance(item, str):
             problems.add("wrong_type", loc, "takes a column name, with asc or desc after it if need be")
         elif (words := item.split()) and len(words) == 2 and words[1].lower() in ("asc", "desc"):
-            orders.append(OrderBy(_checked_name(words[0], loc, problems), words[1].lower() == "desc"))
+            orders.append(OrderBy(checked_name(words[0], loc, problems), words[1].lower() == "desc"))
         else:
             name = item.strip()
             # `-name` only without a direction, so that a column's own leading minus can be written too.
-            orders.append(OrderBy(_checked_name(name.removeprefix("-"), loc, problems), name.startswith("-")))
-    _refuse_repeats([each.column for each in orders], "order_by", problems)
+            orders.append(OrderBy(checked_name(name.removeprefix("-"), loc, problems), name.startswith("-")))
+    refuse_repeats([each.column for each in orders], "order_by", problems)
     return tuple(orders)
 
 
@@ -115,7 +112,7 @@ def _filter(item: object, loc: Path, problems: Problems) -> Filter | None:
         if field not in _FIELDS:
             msg = f"unknown field {quoted(field)}{suggestion(field, _FIELDS)}"
             problems.add("unknown_field", (*loc, field) if isinstance(field, str) else loc, msg)
-    column = _checked_name(item.get("column"), (*loc, "column"), problems)
+    column = checked_name(item.get("column"), (*loc, "column"), problems)
     op = _op(item.get("op"))
     if op is None:
         problems.add("unknown_op", (*loc, "op"), f"takes one of {', '.join(get_args(Op))}")
@@ -175,38 +172,3 @@ _VALUE_OF: dict[Op, Callable[[object, Path, Problems], JsonValue]] = {
     "IS NOT NULL": _no_value,
     "BETWEEN": _two,
 }
-
-
-def _listed(given: object, field: str, problems: Problems) -> list[object] | None:
-    """The items of a list or of a comma-separated string; None if nothing was given."""
-    if given is None:
-        return None
-    if isinstance(given, str):
-        return [part.strip() for part in given.split(",")] if given.strip() else []
-    if not isinstance(given, list | tuple):
-        problems.add("wrong_type", (field,), "takes a list, or text with commas between")
-        return None
-    if len(given) > MAX_COLUMNS:
-        problems.add("wrong_length", (field,), f"at most {MAX_COLUMNS:,} columns, not {len(given):,}")
-        return None
-    return list(given)
-
-
-def _checked_name(given: object, loc: Path, problems: Problems) -> str:
-    if isinstance(given, str) and given == "*":
-        problems.add("bad_name", loc, "* stands alone, for every column")
-    try:
-        return check_column_name(given)
-    except (ValueError, TypeError) as exc:  # TypeError: not even hashable
-        msg = str(exc) if isinstance(exc, ValueError) else f"a column name is a string, not {quoted(given)}"
-        problems.add("bad_name", loc, msg)
-        return ""
-
-
-def _refuse_repeats(names: list[str], field: str, problems: Problems) -> None:
-    seen: set[str] = set()
-    for index, name in enumerate(names):
-        if name and name.lower() in seen:
-            msg = f"column {quoted(name)} is named twice, as names ignore case"
-            problems.add("duplicate_column", (field, index), msg)
-        seen.add(name.lower())

@@ -2,7 +2,7 @@
 -- Freeze the jobs of one statement: they become STARTED, and what the statement carries is fixed.
 -- ARGV: token, partition, lane, batch, batch it replaces or '', span, identity, attempt, microseconds within which the
 --   statement must start, the warehouse's clock minus ours in microseconds, stamp to keep or '',
---   then for each job: id, record.
+--   rows each job comes to, then for each job: id, record.
 -- `span` is how many messages at the list's head the batch covers, with those that are in no statement.
 -- Returns: stamp, start_by (microseconds), and the ids that stay out because they have a final record.
 local token, partition, lane, batch, replaces = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
@@ -27,7 +27,7 @@ elseif not stamp then
   redis.call('SET', key, string.format('%.0f', stamp))
 end
 local ids, out = {}, {}
-for i = 12, #ARGV, 2 do
+for i = 13, #ARGV, 2 do
   local key = 'celery-task-meta-' .. ARGV[i]
   local record = redis.call('GET', key)
   local state = record and string.match(record, '^{"status": ?"(%u+)"')
@@ -41,5 +41,5 @@ end
 local stamp_text, start_text = string.format('%.0f', stamp), string.format('%.0f', start_by)
 redis.call('DEL', frozen)
 redis.call('HSET', frozen, 'batch', batch, 'span', ARGV[6], 'identity', ARGV[7], 'attempt', ARGV[8],
-  'stamp', stamp_text, 'start_by', start_text, 'ids', table.concat(ids, ' '))
+  'stamp', stamp_text, 'start_by', start_text, 'ids', table.concat(ids, ' '), 'counts', ARGV[12])
 return { stamp_text, start_text, out }

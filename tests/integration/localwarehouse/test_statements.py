@@ -120,6 +120,8 @@ def test_a_table_made_again_has_another_location(client: Client) -> None:
         ("SELECT a FROM {s}.t WHERE nope = 1", ("UNRESOLVED_COLUMN.WITH_SUGGESTION", "42703")),
         ("INSERT INTO {s}.t (nope) VALUES (1)", ("UNRESOLVED_COLUMN.WITH_SUGGESTION", "42703")),
         ("UPDATE {s}.t SET nope = 1", ("UNRESOLVED_COLUMN.WITH_SUGGESTION", "42703")),
+        ("UPDATE {s}.t SET u.a = 1", ("UNRESOLVED_COLUMN.WITH_SUGGESTION", "42703")),
+        ("SELECT DISTINCT a FROM {s}.t ORDER BY b", ("UNRESOLVED_COLUMN.WITHOUT_SUGGESTION", "42703")),
         ("INSERT INTO {s}.t (a, b) VALUES (1)", ("INSERT_COLUMN_ARITY_MISMATCH.NOT_ENOUGH_DATA_COLUMNS", "21S01")),
         ("INSERT INTO {s}.t (a) VALUES (1, 2)", ("INSERT_COLUMN_ARITY_MISMATCH.TOO_MANY_DATA_COLUMNS", "21S01")),
         ("INSERT INTO {s}.t (a) VALUES (array(1))", ("INCOMPATIBLE_DATA_FOR_TABLE.CANNOT_SAFELY_CAST", "KD000")),
@@ -141,8 +143,16 @@ def test_errors_have_databricks_classes(client: Client, text: str, error: tuple[
     ("text", "named"),
     [
         ("SELECT 1; DROP TABLE {s}.t", "several statements"),
-        ("MERGE INTO {s}.t USING {s}.t AS u ON t.a = u.a WHEN MATCHED THEN DELETE", "MERGE"),
-        ("SELECT * FROM {s}.t AS x JOIN {s}.t AS y ON x.a = y.a", "JOINS"),
+        ("SELECT * FROM {s}.t AS x LEFT JOIN {s}.t AS y ON x.a = y.a", "LEFT JOIN"),
+        ("SELECT * FROM {s}.t AS x CROSS JOIN {s}.t AS y", "CROSS JOIN"),
+        ("SELECT * FROM {s}.t AS x JOIN {s}.t AS y USING (a)", "USING"),
+        ("SELECT * FROM {s}.t AS x NATURAL JOIN {s}.t AS y", "NATURAL"),
+        ("SELECT * FROM {s}.t AS x, {s}.t AS y", "only JOIN"),
+        ("SELECT x.b FROM {s}.t AS x (b, c)", "COLUMNS in TABLEALIAS"),
+        ("SELECT substr(b, 0, 1) FROM {s}.t", "substr"),
+        ("SELECT substr(b, a) FROM {s}.t", "substr"),
+        ("SELECT posexplode(array(1)) AS (i, x) ORDER BY i", "ORDER"),
+        ("SELECT posexplode(map('a', 1))", "only arrays"),
         ("SELECT a FROM {s}.t UNION SELECT 1", "UNION"),
         ("WITH q AS (SELECT 1) SELECT * FROM q", "WITH"),
         ("SELECT row_number() OVER (ORDER BY a) FROM {s}.t", "row_number"),
@@ -154,6 +164,11 @@ def test_errors_have_databricks_classes(client: Client, text: str, error: tuple[
         ("SELECT ?", "positional parameters"),
         ("SELECT TRY_CAST('x' AS INT)", "TRY_CAST"),
         ("SELECT 1 / 2", "1 / 2"),
+        ("SELECT array()", "ARRAY<VOID>"),
+        ("SELECT element_at(array(1), -1)", "negative index"),
+        ("SELECT " + "(" * 2000 + "1" + ")" * 2000, "nested this deeply"),
+        ("SELECT " + "CAST(CAST(" * 14 + "'1'" + " AS INT) AS STRING)" * 14, "nested this deeply"),
+        ("DROP TABLE {s}.t, {s}.u", "several"),
         ("SELECT from_json('[]', 'ARRAY<STRING>')", "FAILFAST"),
         ("SELECT from_json('[]', 'ARRAY<INT>', map('mode', 'FAILFAST'))", "INT"),
         ("INSERT OVERWRITE {s}.t SELECT 1, '2'", "OVERWRITE"),
@@ -180,6 +195,14 @@ def test_what_is_not_supported_is_refused_by_name(client: Client, text: str, nam
     error_class, message, sqlstate = client.error(text)
     assert (error_class, sqlstate) == ("UNSUPPORTED_LOCAL", "0A000")
     assert named in message
+
+
+def test_a_long_filter_is_no_deep_one(client: Client) -> None:
+    client.run("CREATE TABLE {s}.t (a INT)")
+    client.run("INSERT INTO {s}.t VALUES (5)")
+    others = " AND ".join(f"a <> {number + 10}" for number in range(1000))
+    assert client.run(f"SELECT a FROM {{s}}.t WHERE {others}") == [(5,)]
+    assert client.run("SELECT a FROM {s}.t WHERE " + " OR ".join(f"a = {number}" for number in range(1000))) == [(5,)]
 
 
 def test_engine_tables_cannot_be_named(client: Client) -> None:

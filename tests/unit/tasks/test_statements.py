@@ -13,9 +13,10 @@ from lakequeue.columns import parse_type
 from lakequeue.errors import InvalidJob
 from sqlglot import exp
 
-from tasks import batches, statements
+from tasks import statements
 from tasks.batches import Gathering, Limits
 from tasks.expressions import from_text
+from tasks.prepared import Addition, prepare
 from tasks.sql import Parameters, Sql, identifier, literal
 from tasks.table import AUDIT_TYPES, Column, Table, from_describe_json
 
@@ -26,6 +27,12 @@ def table(*columns: tuple[str, str], audit: bool = True) -> Table:
     given_columns = [Column(name, parse_type(sql_type)) for name, sql_type in columns]
     stamped = [Column(name, parse_type(sql_type)) for name, sql_type in AUDIT_TYPES.items()] if audit else []
     return Table(NAME, tuple(given_columns + stamped), "id-1")
+
+
+def addition(job_id: str, job: Write, target: Table) -> Addition:
+    prepared = prepare(job_id, job, target)
+    assert isinstance(prepared, Addition)
+    return prepared
 
 
 ORDERS = table(("id", "BIGINT"), ("amount", "DECIMAL(10,2)"), ("note", "STRING"))
@@ -55,11 +62,11 @@ HOSTILE = st.text(alphabet="`'\";-/*\\\n):$?{} aQ0", min_size=1, max_size=30)
 def test_no_value_is_part_of_a_statements_text(note: str, wanted: str, actor: str) -> None:
     job = Write(table=str(NAME), data=[{"id": 1, "note": note}], actor=actor)
     columns = [ORDERS.by_name["id"], ORDERS.by_name["note"]]
-    ready = batches.insertion("j1", job, ORDERS)
-    insert = statements.insert(ORDERS, columns, batches.parameter([ready]), stamp_us=1, start_by_us=2)
+    ready = addition("j1", job, ORDERS)
+    insert = statements.insert(ORDERS, columns, f"[{ready.fragment}]", stamp_us=1, start_by_us=2)
     plain = Write(table=str(NAME), data=[{"id": 1, "note": "x"}])
-    usual = batches.insertion("j1", plain, ORDERS)
-    assert insert.sql == statements.insert(ORDERS, columns, batches.parameter([usual]), stamp_us=1, start_by_us=2).sql
+    usual = addition("j1", plain, ORDERS)
+    assert insert.sql == statements.insert(ORDERS, columns, f"[{usual.fragment}]", stamp_us=1, start_by_us=2).sql
     assert json.loads(insert.parameters["jobs"] or "")[0] == {"id": "j1", "actor": actor, "rows": [["1", note]]}
     read = Read(table=str(NAME), filters=[{"column": "note", "op": "=", "value": wanted}])
     select = statements.select(ORDERS, read, statements.read_columns(ORDERS, read))
@@ -137,20 +144,21 @@ def test_nested_values_are_cast_to_the_leaves() -> None:
     assert "'ARRAY<STRUCT<`a`: STRING, `m`: ARRAY<STRUCT<key: STRING, value: STRING>>>>'" in text
 
 
-def test_jobs_join_a_statement_until_a_bound_or_other_columns() -> None:
-    def ready(job_id: str, **row: object) -> batches.Insertion:
-        return batches.insertion(job_id, Write(table=str(NAME), data=[row]), ORDERS)
+def test_jobs_join_a_statement_until_a_bound() -> None:
+    def ready(job_id: str, **row: object) -> Addition:
+        return addition(job_id, Write(table=str(NAME), data=[row]), ORDERS)
 
     gathering = Gathering(Limits(max_rows=3, max_bytes=10_000))
     assert all(gathering.take(ready(f"j{i}", id=i)) for i in range(3))
     assert not gathering.take(ready("j3", id=3))
     other = Gathering(Limits())
-    assert other.take(ready("a", id=1))
-    assert not other.take(ready("b", id=1, note="x"))
-    assert other.take(ready("c", id=2))
+    assert all(other.take(each) for each in (ready("a", id=1), ready("b", id=1, note="x"), ready("c", id=2)))
     small = Gathering(Limits(max_bytes=10))
     assert small.take(ready("big", id=1))
     assert not small.take(ready("next", id=2))
+    few = Gathering(Limits(max_jobs=1))
+    assert few.take(ready("a", id=1))
+    assert not few.take(ready("b", id=1))
 
 
 def test_what_does_not_fit_the_table_is_located() -> None:
@@ -167,7 +175,7 @@ def test_what_does_not_fit_the_table_is_located() -> None:
     ]
     for row, loc in cases:
         with pytest.raises(InvalidJob) as caught:
-            batches.insertion("j", Write(table=str(NAME), data=[row]), strict)
+            addition("j", Write(table=str(NAME), data=[row]), strict)
         assert caught.value.details["errors"][0]["loc"] == list(loc)
 
 
@@ -178,7 +186,7 @@ def test_a_schema_definition_that_differs_from_the_table_is_refused_with_the_dif
         data=[{"id": 1}],
     )
     with pytest.raises(InvalidJob) as caught:
-        batches.insertion("j", job, ORDERS)
+        addition("j", job, ORDERS)
     assert [each["msg"] for each in caught.value.details["errors"]] == [
         "column id is BIGINT in the table, not INT",
         "column extra STRING is not in the table",

@@ -1,0 +1,155 @@
+"""The head of a lane of writes, read until its statement is full: which jobs join it, and which fail without one."""
+
+from __future__ import annotations
+
+import logging
+from collections.abc import Sequence
+from dataclasses import dataclass, field
+
+from lakequeue.errors import InvalidJob
+from lakequeue.jobs import Write
+from lakequeue.problems import Problems
+
+from tasks.batches import Batch, Gathering, Limits
+from tasks.prepared import Prepared, prepare
+from tasks.table import Table
+from tasks.verdicts import Failure
+from worker.lane import CHUNK, Desk, Entry, Place, Refusal, invalid, read_entry, refused_by
+from worker.tables import Tables
+from worker.warehouse import StatementFailed
+
+log = logging.getLogger(__name__)
+
+LARGEST_BYTES = 1_000_000
+"""All parameter values of a statement together (connector's documentation; unconfirmed on a live warehouse)."""
+
+
+@dataclass(slots=True)
+class Plan:
+    """The first `span` messages of a lane, of which some join one statement and others fail."""
+
+    table: Table | None = None
+    entries: list[Entry] = field(default_factory=list)
+    jobs: list[Prepared] = field(default_factory=list)
+    refusals: list[Refusal] = field(default_factory=list)
+    failure: Failure | None = None
+    """Why the table could not be had this time; the first entry waits for it."""
+
+    @property
+    def span(self) -> int:
+        return len(self.entries)
+
+    @property
+    def batch(self) -> Batch:
+        assert self.table is not None
+        return Batch(self.table, tuple(self.jobs))
+
+    def joined(self) -> list[Entry]:
+        """The entries whose jobs are in the statement, in order."""
+        ids = {job.job_id for job in self.jobs}
+        return list({entry.member.id: entry for entry in self.entries if entry.member.id in ids}.values())
+
+    def without(self, ids: frozenset[str]) -> Plan:
+        """The same messages, some jobs not in the statement."""
+        return Plan(self.table, self.entries, [job for job in self.jobs if job.job_id not in ids], self.refusals)
+
+    def halves(self) -> tuple[Plan, Plan]:
+        """Cut the statement in two; each message goes with the half before it."""
+        middle = len(self.jobs) // 2
+        first = self.jobs[middle].job_id
+        cut = next(i for i, entry in enumerate(self.entries) if entry.member.id == first)
+        head = {entry.member.id for entry in self.entries[:cut]}
+        early = [r for r in self.refusals if r.entry.member.id in head]
+        late = [r for r in self.refusals if r.entry.member.id not in head]
+        return (
+            Plan(self.table, self.entries[:cut], self.jobs[:middle], early),
+            Plan(self.table, self.entries[cut:], self.jobs[middle:], late),
+        )
+
+
+class _TableChanged(Exception):
+    """The jobs gathered so far were checked against columns that the table does not have any more."""
+
+
+class Planner:
+    def __init__(self, desk: Desk, tables: Tables, limits: Limits) -> None:
+        self._desk = desk
+        self._tables = tables
+        self._limits = limits
+
+    def plan(self, place: Place, messages: list[bytes]) -> Plan:
+        """Read entries from the head on until the statement is full or a job does not belong to it."""
+        plan = Plan()
+        gathering = Gathering(self._limits)
+        missing: Failure | None = None
+        seen: set[str] = set()
+        while True:
+            if plan.span == len(messages):
+                if plan.span % CHUNK:
+                    break
+                messages = self._desk.more(place, messages, upto=plan.span + CHUNK)
+                if plan.span == len(messages):
+                    break
+            entry = read_entry(messages[plan.span], place)
+            try:
+                if entry.member.id not in seen:  # else the same message twice, which goes with its twin
+                    if not gathering.take(self._prepare(place, entry, gathering, missing)):
+                        break
+                    missing = None
+            except _TableChanged:
+                break
+            except InvalidJob as exc:
+                plan.refusals.append(invalid(entry, exc))
+            except StatementFailed as exc:
+                if exc.failure.verdict != "permanent":
+                    if not plan.entries:
+                        plan.entries.append(entry)
+                        plan.failure = exc.failure
+                    break
+                if exc.failure.cause == "missing":
+                    missing = exc.failure
+                plan.refusals.append(refused_by(entry, exc.failure, alone=True))
+            seen.add(entry.member.id)
+            plan.entries.append(entry)
+        plan.jobs = gathering.jobs
+        plan.table = gathering.table
+        return plan
+
+    def again(self, plan: Plan, ids: Sequence[str]) -> None:
+        """Prepare the jobs of a frozen batch once more; one that does not fit the table any more is refused."""
+        assert plan.table is not None
+        for entry in plan.entries:
+            if entry.member.id in ids and entry.job is not None:
+                try:
+                    plan.jobs.append(prepare(entry.member.id, entry.job, plan.table))
+                except InvalidJob as exc:
+                    plan.refusals.append(invalid(entry, exc))
+
+    def _prepare(self, place: Place, entry: Entry, gathering: Gathering, missing: Failure | None) -> Prepared:
+        if entry.error is not None:
+            raise entry.error
+        job = entry.job
+        assert job is not None
+        creates = isinstance(job, Write) and job.auto_create and job.schema_definition is not None
+        if missing is not None and not creates:
+            raise StatementFailed(missing)
+        table = (
+            self._tables.get_or_create(place.table, job) if isinstance(job, Write) else self._tables.get(place.table)
+        )
+        gathering.table = table
+        try:
+            prepared = prepare(entry.member.id, job, table)
+        except InvalidJob:
+            fresh = self._tables.changed(table)
+            if fresh is None:
+                raise
+            if gathering.jobs:
+                raise _TableChanged from None
+            gathering.table = fresh
+            prepared = prepare(entry.member.id, job, fresh)
+        if prepared.bytes > LARGEST_BYTES:
+            problems = Problems()
+            told = f"the job's rows are {prepared.bytes:,} bytes encoded, a statement holds {LARGEST_BYTES:,}"
+            problems.add("too_large", (), f"{told}: split them over several jobs")
+            raise problems.as_invalid_job(f"{job.op} {place.table}")
+        return prepared
