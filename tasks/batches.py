@@ -25,13 +25,15 @@ class Gathering:
     """A statement being filled: takes jobs in order until one does not belong to it.
 
     Jobs belong together when `fold` can work them out together: their keys are of the same columns, and no row is
-    added of which the table itself fills in a column.
+    added of which the table itself fills in a column. Where a CHECK constraint may refuse a job, none may hide what
+    another did before it: then each key is touched by one job only.
     """
 
     def __init__(self, limits: Limits, table: Table | None = None) -> None:
         self._limits = limits
         self._bytes = 2
         self._rows = 0
+        self._touched: set[Key] | None = None
         self.table = table
         self.jobs: list[Prepared] = []
 
@@ -58,8 +60,23 @@ class Gathering:
             return not last.keyed and not candidate.keyed and _columns(last) == _columns(candidate)
         if self.table is not None and self.table.stamp_column is None and last.keyed != candidate.keyed:
             return False  # what can be repeated without a stamp is not mixed with what cannot
-        keyed = next((job for job in self.jobs if job.keyed), None)
-        return keyed is None or not candidate.keyed or keyed.key_columns == candidate.key_columns
+        keyed = next((job for job in (*self.jobs, candidate) if job.keyed), None)
+        if keyed is None:
+            return True
+        if candidate.keyed and candidate.key_columns != keyed.key_columns:
+            return False
+        return self.table is None or not self.table.constrained or self._touches_none(candidate, keyed.key_columns)
+
+    def _touches_none(self, candidate: Prepared, key_columns: tuple[str, ...]) -> bool:
+        """Whether no job so far touches a key that this one does; its keys count as touched from now on."""
+        assert self.table is not None
+        if self._touched is None:
+            self._touched = {key for job in self.jobs for key in touched_keys(job, key_columns, self.table)}
+        keys = touched_keys(candidate, key_columns, self.table)
+        if not self._touched.isdisjoint(keys):
+            return False
+        self._touched |= keys
+        return True
 
 
 @dataclass(frozen=True)
@@ -82,19 +99,9 @@ class Batch:
 
     def keys(self) -> list[Key]:
         """The distinct keys by which jobs look for rows, in order."""
-        found: dict[Key, None] = {}
         names = tuple(column.name.lower() for column in self.key_columns)
-        for job in self.jobs:
-            match job:
-                case Addition(mode="append"):
-                    continue
-                case Addition():
-                    found.update(dict.fromkeys(k for row in job.rows if (k := key_of(row, names, self.table))))
-                case Change():
-                    found.update(dict.fromkeys(key for key, _ in job.changes))
-                case Removal():
-                    found.update(dict.fromkeys(job.keys))
-        return list(found)
+        looked_for = (touched_keys(job, names, self.table) for job in self.jobs if job.keyed)
+        return sorted({key for keys in looked_for for key in keys})
 
     def count_statement(self, keys: Sequence[Key]) -> Statement:
         return merges.count_keys(self.table, self.key_columns, keys)
@@ -142,6 +149,17 @@ class Batch:
             start_by_us=start_by_us,
             guarded=guarded,
         )
+
+
+def touched_keys(job: Prepared, key_columns: tuple[str, ...], table: Table) -> set[Key]:
+    """The keys of the rows that a job finds or adds."""
+    match job:
+        case Addition():
+            return {key for row in job.rows if (key := key_of(row, key_columns, table)) is not None}
+        case Change():
+            return {key for key, _ in job.changes}
+        case Removal():
+            return set(job.keys)
 
 
 def payload_bytes(statement: Statement) -> int:

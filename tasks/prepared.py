@@ -129,10 +129,10 @@ def _addition(job_id: str, job: Write, table: Table) -> Addition:
     encoders = [(column.name.lower(), column, encoder(column.type)) for column in columns]
     rows: list[Values] = []
     for index, given in enumerate(job.data):
-        row = {name.lower(): value for name, value in given.items()}
+        lowered = {name.lower(): value for name, value in given.items()}
         encoded: dict[str, str | None] = {}
         for key, column, encode in encoders:
-            value = row.get(key)
+            value = lowered.get(key)
             text = None
             if value is not None:
                 try:
@@ -143,9 +143,14 @@ def _addition(job_id: str, job: Write, table: Table) -> Addition:
                 problems.add("not_null", ("data", index, column.name), "the column takes no null")
             encoded[key] = text
         rows.append(encoded)
+    names = tuple(key for key, _, _ in encoders)
+    if keys and not problems:
+        seen: set[Key] = set()
+        for index, row in enumerate(rows):
+            if (row_key := key_of(row, _names(keys), table)) is not None:
+                _only_once(row_key, seen, ("data", index), problems)
     if problems:
         raise problems.as_invalid_job(what)
-    names = tuple(key for key, _, _ in encoders)
     fragment = insert_fragment(job_id, job.actor, rows, names)
     return Addition(
         job_id=job_id,
@@ -170,12 +175,14 @@ def _change(job_id: str, job: Update, table: Table) -> Change:
     problems = Problems()
     changes: list[tuple[Key, Values]] = []
     keys: list[Column] = []
+    seen: set[Key] = set()
     moved = False
     for place, change in zip(_places(job), job.changes, strict=False):
         keys = keys or _key_columns(change.key, place.key, table, problems)
         if problems:
             break
-        key = _key(change.key, keys, place, table, problems)
+        key = _key(change.key, keys, place, problems)
+        _only_once(key, seen, place.key, problems)
         values: dict[str, str | None] = {}
         for name, value in change.updates.items():
             column = _column(name, (*place.updates, name), table, problems)
@@ -204,11 +211,13 @@ def _removal(job_id: str, job: Delete, table: Table) -> Removal:
         problems.add("no_deleted_at", ("soft",), ADVICE_NO_DELETED_AT)
     found: list[Key] = []
     keys: list[Column] = []
+    seen: set[Key] = set()
     for place, key in zip(_places(job), job.targets, strict=False):
         keys = keys or _key_columns(key, place.key, table, problems)
         if problems:
             break
-        found.append(_key(key, keys, place, table, problems))
+        found.append(_key(key, keys, place, problems))
+        _only_once(found[-1], seen, place.key, problems)
     if problems:
         raise problems.as_invalid_job(f"delete {table.name}")
     return Removal(
@@ -295,13 +304,20 @@ def _key_columns(names: Iterable[str], path: Path, table: Table, problems: Probl
     return sorted(found, key=table.columns.index)
 
 
-def _key(given: Mapping[str, JsonValue], keys: list[Column], place: _Place, table: Table, problems: Problems) -> Key:
+def _key(given: Mapping[str, JsonValue], keys: list[Column], place: _Place, problems: Problems) -> Key:
     values = {name.lower(): (name, value) for name, value in given.items()}
     texts = []
     for column in keys:
         name, value = values[column.name.lower()]
         texts.append(_text(value, column, place.value(name), problems) or "")
     return tuple(map(_key_text, keys, texts))
+
+
+def _only_once(key: Key, seen: set[Key], path: Path, problems: Problems) -> None:
+    """Values that differ in the job, such as 1 and "1", may be one value of the column."""
+    if key in seen:
+        problems.add("duplicate_key", path, "this key was given before in the same job")
+    seen.add(key)
 
 
 def _key_text(column: Column, text: str) -> str:

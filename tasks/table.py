@@ -33,11 +33,13 @@ class Column:
 
 @dataclass(frozen=True)
 class Table:
-    """A table as it was described. `identity` changes when it is dropped and made anew."""
+    """A table as it was described. `identity` changes when it is dropped and made anew; `constrained` tables have
+    CHECK constraints, which only the warehouse can tell of a row."""
 
     name: TableName
     columns: tuple[Column, ...]
     identity: str
+    constrained: bool = False
 
     @cached_property
     def by_name(self) -> Mapping[str, Column]:
@@ -78,7 +80,9 @@ def from_describe_json(name: TableName, text: str) -> Table:
     if not isinstance(described, dict) or not isinstance(described.get("columns"), list):
         raise ValueError("DESCRIBE … AS JSON answered without columns")
     identity = described.get("table_id") or described.get("location") or described.get("created_time") or "unidentified"
-    return Table(name, tuple(_column(column) for column in described["columns"]), str(identity))
+    properties = described.get("table_properties") or {}
+    constrained = any(str(key).startswith("delta.constraints.") for key in properties)
+    return Table(name, tuple(_column(column) for column in described["columns"]), str(identity), constrained)
 
 
 def _column(described: Mapping[str, Any]) -> Column:

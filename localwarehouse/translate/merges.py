@@ -36,11 +36,13 @@ def merge(setting: Setting, node: exp.Expression) -> Merge:
     matched, unmatched = _clauses(node.args["whens"].expressions)
 
     pairs = (
-        f"CREATE TEMPORARY TABLE {_MATCHED} AS SELECT t.rowid AS target, s.rowid AS source, {_choice(both, matched)} AS clause "
+        f"CREATE TEMPORARY TABLE {_MATCHED} AS "
+        f"SELECT t.rowid AS target, s.rowid AS source, {_choice(both, matched)} AS clause "
         f"FROM {_SOURCE} AS s JOIN {table.storage} AS t ON {both.boolean(node.args['on']).sql}"
     )
     rest = (
-        f"CREATE TEMPORARY TABLE {_UNMATCHED} AS SELECT s.*, {_choice(alone, unmatched)} AS clause FROM {_SOURCE} AS s "
+        f"CREATE TEMPORARY TABLE {_UNMATCHED} AS "
+        f"SELECT s.*, {_choice(alone, unmatched)} AS clause FROM {_SOURCE} AS s "
         f"WHERE NOT EXISTS (SELECT 1 FROM {_MATCHED} AS m WHERE m.source = s.rowid)"
     )
     changes = [_change(both, table, target, clause) for clause in matched]

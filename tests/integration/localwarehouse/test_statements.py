@@ -265,6 +265,50 @@ def test_columns_can_be_added(client: Client) -> None:
     assert client.run("SELECT * FROM {s}.t ORDER BY a") == [(1, None, None, None), (2, "x", [1], "y ")]
 
 
+def test_added_columns_are_described_and_written(client: Client) -> None:
+    client.run("CREATE TABLE {s}.t (a INT NOT NULL)")
+    update, merge = (
+        "UPDATE {s}.t SET a = a + 1",
+        "MERGE INTO {s}.t AS t USING (SELECT 9 AS a) AS s ON t.a = s.a WHEN NOT MATCHED THEN INSERT (a) VALUES (s.a)",
+    )
+    client.run(update)
+    client.run(merge)
+    location = json.loads(client.value("DESCRIBE TABLE EXTENDED {s}.t AS JSON"))["location"]
+    client.run("ALTER TABLE {s}.t ADD COLUMNS (`B` DECIMAL(5,1) COMMENT 'new', c MAP<STRING, INT>)")
+    client.run("ALTER TABLE {s}.t ADD COLUMNS d TIMESTAMP, e VARCHAR(3)")
+    described = json.loads(client.value("DESCRIBE TABLE EXTENDED {s}.t AS JSON"))
+    assert described["location"] == location
+    assert described["columns"] == [
+        {"name": "a", "type": {"name": "int"}, "nullable": False},
+        {"name": "B", "type": {"name": "decimal", "precision": 5, "scale": 1}, "comment": "new", "nullable": True},
+        {
+            "name": "c",
+            "type": {
+                "name": "map",
+                "key_type": {"name": "string"},
+                "value_type": {"name": "int"},
+                "value_nullable": True,
+            },
+            "nullable": True,
+        },
+        {"name": "d", "type": {"name": "timestamp_ltz"}, "nullable": True},
+        {"name": "e", "type": {"name": "varchar", "length": 3}, "nullable": True},
+    ]
+    # The texts from before, and texts that name what is new.
+    client.run(update)
+    client.run(merge)
+    client.run("UPDATE {s}.t SET b = 1.25, e = 'abc' WHERE a = 10")
+    assert client.run("SELECT a, b, d, e FROM {s}.t ORDER BY a") == [
+        (9, None, None, None),
+        (10, Decimal("1.3"), None, "abc"),
+    ]
+    assert client.fails("UPDATE {s}.t SET e = 'abcd'") == ("DELTA_EXCEED_CHAR_VARCHAR_LIMIT", "22001")
+    assert client.fails("ALTER TABLE {s}.t ADD COLUMNS (A INT)") == ("COLUMN_ALREADY_EXISTS", "42711")
+    assert client.fails("ALTER TABLE {s}.t ADD COLUMNS (f INT NOT NULL)")[1] == "42KDE"
+    assert client.fails("ALTER TABLE {s}.t ADD COLUMNS (f INT FIRST)")[0] == "UNSUPPORTED_LOCAL"
+    assert client.fails("ALTER TABLE {s}.z ADD COLUMNS (f INT)")[0] == "TABLE_OR_VIEW_NOT_FOUND"
+
+
 def test_writes_say_how_many_rows_they_changed(client: Client) -> None:
     client.run("CREATE TABLE {s}.t (a INT, b STRING)")
     with client.connection.cursor() as cursor:
