@@ -106,6 +106,7 @@ def merge(
             insert=_insert(table, columns, stamp),
         ),
         parameters.values,
+        does="change",
     )
 
 

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 from collections.abc import Iterable, Mapping
 from dataclasses import dataclass, field
+from typing import Literal
 
 from lakequeue.identifiers import TableName
 
@@ -23,14 +24,26 @@ class Sql:
 
 @dataclass(frozen=True, slots=True)
 class Statement:
-    """What is sent: one statement, its bound values by name (all as STRING, cast in the text), and what it is for."""
+    """What is sent: one statement and its bound values by name, all as STRING, cast in the text.
+
+    `does` says what to expect of it: rows to fetch, a count of changed rows, or neither.
+    """
 
     sql: Sql
     parameters: Mapping[str, str | None] = field(default_factory=dict)
+    does: Literal["read", "change", "define"] = "read"
 
     def __post_init__(self) -> None:
         if len(self.parameters) > MAX_PARAMETERS:
             raise ValueError(f"a statement takes {MAX_PARAMETERS} parameters, not {len(self.parameters)}")
+
+    @property
+    def reads(self) -> bool:
+        return self.does == "read"
+
+    @property
+    def changes_rows(self) -> bool:
+        return self.does == "change"
 
 
 class Parameters:

@@ -92,7 +92,7 @@ def insert(
             stamp=stamp,
         )
         text = Sql(text.text + guard.text)
-    return Statement(text, parameters.values)
+    return Statement(text, parameters.values, does="change")
 
 
 def find_stamp(table: Table, stamp_us: int) -> Statement:
@@ -172,7 +172,7 @@ def describe(name: TableName) -> Statement:
 
 
 def create_catalog(name: TableName) -> Statement:
-    return Statement(sql("CREATE CATALOG IF NOT EXISTS {catalog}", catalog=identifier(name.catalog)))
+    return Statement(sql("CREATE CATALOG IF NOT EXISTS {catalog}", catalog=identifier(name.catalog)), does="define")
 
 
 def create_schema(name: TableName) -> Statement:
@@ -181,7 +181,8 @@ def create_schema(name: TableName) -> Statement:
             "CREATE SCHEMA IF NOT EXISTS {catalog}.{schema}",
             catalog=identifier(name.catalog),
             schema=identifier(name.schema),
-        )
+        ),
+        does="define",
     )
 
 
@@ -208,14 +209,15 @@ def create_table(name: TableName, columns: Sequence[SchemaColumn], properties: M
             table=qualified(name),
             parts=join(", ", parts),
             properties=Sql(f" TBLPROPERTIES ({rendered})" if given else ""),
-        )
+        ),
+        does="define",
     )
 
 
 def add_audit_columns(name: TableName, missing: Sequence[str]) -> Statement:
     columns = (sql("{name} {type}", name=identifier(each), type=Sql(AUDIT_TYPES[each])) for each in missing)
     text = sql("ALTER TABLE {table} ADD COLUMNS ({columns})", table=qualified(name), columns=join(", ", columns))
-    return Statement(text)
+    return Statement(text, does="define")
 
 
 def who_and_when() -> Statement:

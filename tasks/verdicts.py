@@ -104,6 +104,9 @@ _BY_SQLSTATE: Mapping[str, tuple[Verdict, Cause]] = {
     "HY008": ("unknown", "answer"),
 }
 
+NO_CLASS = "UNKNOWN_ERROR"
+"""The class of an error whose text names none."""
+
 _LOST_SESSION = ("Invalid SessionHandle", "has not been initialized or had already closed")
 
 
@@ -129,7 +132,7 @@ def of_statement(message: str) -> Failure:
         return Failure("transient", "session", "INVALID_SESSION", None, message)
     found = _ERROR.search(message)
     state = _SQLSTATE.search(message)
-    error_class = found["error_class"] if found else "UNKNOWN_ERROR"
+    error_class = found["error_class"] if found else NO_CLASS
     sqlstate = state["state"] if state else None
     text = _SQLSTATE.sub("", found["text"] if found else message).strip(" .\n")
     base = error_class.partition(".")[0]

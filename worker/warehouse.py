@@ -5,10 +5,10 @@ from __future__ import annotations
 import re
 import threading
 import time
-from collections.abc import Iterator, Sequence
-from contextlib import contextmanager
+from collections.abc import Callable, Iterator, Sequence
+from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
-from typing import Any
+from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import urllib3.exceptions as http
@@ -22,6 +22,8 @@ from tasks.verdicts import Failure
 
 PATIENCE_S = 3
 """For how long one call of the SDK is repeated. Waiting longer is the lanes' business."""
+
+Phase = Literal["connecting", "sending", "running"]
 
 LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
 
@@ -107,15 +109,26 @@ class Connection:
             StatementFailed: with the verdict. The session is closed where it is of no use any more.
         """
         started = time.monotonic()
-        with self._translated(sending=False):
+        with self._translated(lambda: "connecting"):
             self._where.config.authenticate()  # a token that cannot be renewed is found before anything is sent
             connection = self._connected()
-        with self._translated(sending=True), connection.cursor() as cursor:
-            cursor.execute(str(statement.sql), dict(statement.parameters) or None)
-            columns = tuple(part[0] for part in cursor.description or ())
-            rows = cursor.fetchall() if columns else []
-            affected = cursor.rowcount if cursor.rowcount is not None and cursor.rowcount >= 0 else None
-            return Answer(cursor.query_id, affected, columns, rows, time.monotonic() - started)
+            cursor = connection.cursor()
+        try:
+            # The connector notes the id of a statement as soon as the server has taken it.
+            with self._translated(lambda: "running" if cursor.query_id else "sending"):
+                cursor.execute(str(statement.sql), dict(statement.parameters) or None)
+                columns = tuple(part[0] for part in cursor.description or ())
+                # Of a statement that changes something, the rows would only say again what it did.
+                rows = cursor.fetchall() if columns and statement.reads else []
+                affected = cursor.rowcount if cursor.rowcount is not None and cursor.rowcount >= 0 else None
+                answer = Answer(cursor.query_id, affected, columns, rows, time.monotonic() - started)
+            if affected is None and statement.changes_rows:
+                # The connector is silent about a statement that was cancelled. Only a count says that it committed.
+                raise StatementFailed(verdicts.answer_lost("the warehouse told no count of rows", "NO_COUNT"))
+            return answer
+        finally:
+            with suppress(connector.Error, http.HTTPError, OSError):
+                cursor.close()
 
     def close(self) -> None:
         """Close the session; errors of a server that is gone do not matter any more."""
@@ -155,20 +168,32 @@ class Connection:
         return self._open
 
     @contextmanager
-    def _translated(self, *, sending: bool) -> Iterator[None]:
+    def _translated(self, phase: Callable[[], Phase]) -> Iterator[None]:
         try:
             yield
-        except (connector.Error, http.HTTPError, OSError, ValueError) as exc:
-            failure = translate(exc, sending=sending)
+        except StatementFailed:
+            raise
+        except Exception as exc:  # the connector lets those of pyarrow, thrift and the SDK through
+            failure = translate(exc, phase())
             if failure.verdict == "unknown" or failure.cause in ("session", "warehouse"):
                 self.close()
             raise StatementFailed(failure) from exc
 
 
-def translate(exc: Exception, *, sending: bool) -> Failure:
-    """The verdict on an exception of the connector, urllib3 or a socket. `sending`: a statement may have gone out."""
+def translate(exc: Exception, phase: Phase) -> Failure:
+    """The verdict on an exception of the connector, urllib3, the SDK or a socket.
+
+    While `connecting` nothing was sent. While `sending` the request with the statement is under way. Once the statement
+    is `running`, the server has taken it: then nothing but its own word that it failed means that it did.
+    """
+    if phase == "running":
+        if isinstance(exc, connector.ServerOperationError):
+            failure = verdicts.of_statement(str(exc))
+            if failure.cause != "session":
+                return failure
+        return verdicts.answer_lost(type(exc).__name__)
     failure = _translate(exc)
-    if not sending and failure.verdict == "unknown":
+    if phase == "connecting" and failure.verdict == "unknown":
         return verdicts.never_sent(failure.text, failure.error_class)
     return failure
 
@@ -184,19 +209,14 @@ def _translate(exc: Exception) -> Failure:
     if isinstance(exc, connector.RequestError):
         context = getattr(exc, "context", None) or {}
         return verdicts.of_http(context.get("http-code"), str(exc))
-    if isinstance(exc, connector.OperationalError):  # the server's answer could not be read
-        return verdicts.answer_lost(type(exc).__name__)
-    if isinstance(exc, (connector.ServerOperationError, connector.DatabaseError)):
-        return verdicts.of_statement(str(exc))
-    if isinstance(exc, connector.InterfaceError) or (isinstance(exc, ValueError) and not isinstance(exc, _NETWORK)):
-        return Failure("permanent", "unlisted", type(exc).__name__, None, str(exc))
-    if isinstance(exc, http.LocationValueError):
-        return Failure("permanent", "unlisted", type(exc).__name__, None, "the address cannot be used")
+    if isinstance(exc, connector.DatabaseError) and not isinstance(exc, connector.OperationalError):
+        failure = verdicts.of_statement(str(exc))
+        # The request was answered by an error. Without a class it says nothing of the statement.
+        return failure if failure.error_class != verdicts.NO_CLASS else verdicts.answer_lost(type(exc).__name__)
     return verdicts.answer_lost(type(exc).__name__)
 
 
 _NEVER_SENT = (http.NewConnectionError, http.ConnectTimeoutError, http.NameResolutionError, ConnectionRefusedError)
-_NETWORK = (http.ProtocolError, http.TimeoutStateError, http.BodyNotHttplibCompatible)
 
 
 class Connections:

@@ -12,6 +12,8 @@ from databricks.sql.exc import Error
 
 LATER = "2999-01-01T00:00:00Z"
 STAMP = "2024-05-05T01:02:03.000004Z"
+FAILFAST = "map('mode', 'FAILFAST')"
+AMBIGUOUS = ("DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE", "21506")
 JOBS_SCHEMA = "ARRAY<STRUCT<id: STRING, actor: STRING, rows: ARRAY<ARRAY<STRING>>>>"
 
 
@@ -70,3 +72,15 @@ def payload(*rows: Sequence[str | None], jobs: int = 1, start_by: str = LATER, s
     """The parameters of `insert_text`: the rows, dealt out to the jobs j0, j1, …"""
     dealt = [{"id": f"j{job}", "actor": "ann", "rows": [list(row) for row in rows[job::jobs]]} for job in range(jobs)]
     return {"jobs": json.dumps(dealt, ensure_ascii=False), "stamp": stamp, "start_by": start_by}
+
+
+def merge_counts(client: Client, text: str, values: Any = None) -> tuple[int, ...]:
+    """Updated, deleted and inserted rows, checked against their sum and the cursor's rowcount."""
+    with client.connection.cursor() as cursor:
+        cursor.execute(text.replace("{s}", client.schema), values)
+        assert [column[0] for column in cursor.description] == [
+            *("num_affected_rows", "num_updated_rows", "num_deleted_rows", "num_inserted_rows")
+        ]
+        ((affected, *others),) = (tuple(row) for row in cursor.fetchall())
+        assert cursor.rowcount == affected == sum(others)
+        return tuple(others)

@@ -75,6 +75,21 @@ def test_a_string_is_cast_into_a_column(client: Client) -> None:
     assert client.fails("INSERT INTO {s}.t VALUES ('7.5')") == (INVALID, "22018")
 
 
+def test_a_char_column_is_compared_with_its_blanks(client: Client) -> None:
+    client.run("CREATE TABLE {s}.t (a CHAR(3))")
+    client.run("INSERT INTO {s}.t VALUES ('x')")
+    assert client.run("SELECT a FROM {s}.t WHERE a = 'x'") == []
+    assert client.run("SELECT a FROM {s}.t WHERE a = 'x  '") == [("x  ",)]
+
+
+def test_a_merge_computes_what_it_does_not_use(client: Client) -> None:
+    client.run("CREATE TABLE {s}.t (a INT, at TIMESTAMP)")
+    source = "MERGE INTO {s}.t AS t USING (SELECT 1 AS a, CAST(:v AS TIMESTAMP) AS at) AS s ON t.a = s.a "
+    clause = "MERGE INTO {s}.t AS t USING (SELECT 1 AS a) AS s ON t.a = s.a "
+    assert client.fails(source + "WHEN MATCHED THEN DELETE", {"v": "x"})[0] == INVALID
+    assert client.fails(clause + "WHEN MATCHED THEN UPDATE SET at = CAST(:v AS TIMESTAMP)", {"v": "x"})[0] == INVALID
+
+
 def test_a_keyword_names_no_parameter(client: Client) -> None:
     assert client.fails("SELECT :like", {"like": "x"})[0] == "PARSE_SYNTAX_ERROR"
 

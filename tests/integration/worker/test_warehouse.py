@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import inspect
 from collections.abc import Iterator
+from typing import Any
 
 import pytest
 import urllib3.exceptions as http
@@ -15,7 +16,7 @@ from tasks.sql import Sql, Statement
 from tests.fix_localwarehouse import LocalWarehouse
 from worker.warehouse import Connection, Misconfigured, StatementFailed, Target, target, translate
 
-INSERT = Statement(Sql("INSERT INTO c.s.t VALUES (1)"))
+INSERT = Statement(Sql("INSERT INTO c.s.t VALUES (1)"), does="change")
 ROWS = Statement(Sql("SELECT id FROM c.s.t"))
 
 
@@ -31,7 +32,7 @@ def connection(warehouse: LocalWarehouse, where: Target) -> Iterator[Connection]
     """A connection to a warehouse with an empty table c.s.t."""
     opened = Connection(where, statement_timeout_s=5, socket_timeout_s=5)
     for text in ("CREATE CATALOG c", "CREATE SCHEMA c.s", "CREATE TABLE c.s.t (id BIGINT)"):
-        opened.execute(Statement(Sql(text)))
+        opened.execute(Statement(Sql(text), does="define"))
     yield opened
     opened.close()
 
@@ -138,20 +139,20 @@ def test_a_target_that_cannot_be_used_says_what_to_set(
 
 
 VERDICTS: dict[type[Exception], str] = {
-    # The connector's own. RequestError speaks for its kin: what counts is the HTTP status in its context.
+    # The connector's own; an HTTP status or an error class in the text says more, see the tests below.
     connector.Error: "unknown",
-    connector.InterfaceError: "permanent",
-    connector.DatabaseError: "permanent",
-    connector.InternalError: "permanent",
+    connector.InterfaceError: "unknown",
+    connector.DatabaseError: "unknown",
+    connector.InternalError: "unknown",
     connector.OperationalError: "unknown",
-    connector.ProgrammingError: "permanent",
-    connector.IntegrityError: "permanent",
-    connector.DataError: "permanent",
-    connector.NotSupportedError: "permanent",
-    connector.TransactionError: "permanent",
+    connector.ProgrammingError: "unknown",
+    connector.IntegrityError: "unknown",
+    connector.DataError: "unknown",
+    connector.NotSupportedError: "unknown",
+    connector.TransactionError: "unknown",
     connector.InvalidServerResponseError: "unknown",
-    connector.ServerOperationError: "permanent",
-    connector.ReydenThriftUnsupportedError: "permanent",
+    connector.ServerOperationError: "unknown",
+    connector.ReydenThriftUnsupportedError: "unknown",
     connector.RequestError: "unknown",
     connector.MaxRetryDurationError: "unknown",
     connector.NonRecoverableNetworkError: "unknown",
@@ -177,17 +178,17 @@ VERDICTS: dict[type[Exception], str] = {
     http.EmptyPoolError: "unknown",
     http.FullPoolError: "unknown",
     http.ClosedPoolError: "unknown",
-    http.LocationValueError: "permanent",
-    http.LocationParseError: "permanent",
-    http.URLSchemeUnknown: "permanent",
+    http.LocationValueError: "unknown",
+    http.LocationParseError: "unknown",
+    http.URLSchemeUnknown: "unknown",
     http.ResponseError: "unknown",
     http.ResponseNotChunked: "unknown",
     http.BodyNotHttplibCompatible: "unknown",
     http.IncompleteRead: "unknown",
     http.InvalidChunkLength: "unknown",
     http.InvalidHeader: "unknown",
-    http.ProxySchemeUnknown: "permanent",
-    http.ProxySchemeUnsupported: "permanent",
+    http.ProxySchemeUnknown: "unknown",
+    http.ProxySchemeUnsupported: "unknown",
     http.HeaderParsingError: "unknown",
     http.UnrewindableBodyError: "unknown",
     # The SDK's, when a token cannot be had; and the sockets'.
@@ -195,7 +196,7 @@ VERDICTS: dict[type[Exception], str] = {
     OSError: "unknown",
     ConnectionResetError: "unknown",
     ConnectionRefusedError: "transient",
-    ValueError: "permanent",
+    ValueError: "unknown",
 }
 """What follows when one is raised while a statement may have been sent. A class that is new has to be judged first."""
 
@@ -220,8 +221,10 @@ def test_an_exception_has_its_verdict(raised: type[Exception]) -> None:
     exc = raised.__new__(raised)
     Exception.__init__(exc, "something went wrong")
     exc.__dict__.update(message="x", reason=None, partial=0, expected=0, length=b"0")
-    assert translate(exc, sending=True).verdict == VERDICTS[raised]
-    assert translate(exc, sending=False).verdict in ("transient", "permanent")
+    assert translate(exc, "sending").verdict == VERDICTS[raised]
+    assert translate(exc, "connecting").verdict == "transient"
+    if raised is not connector.ServerOperationError:
+        assert translate(exc, "running").verdict == "unknown"
 
 
 @pytest.mark.parametrize(
@@ -238,4 +241,60 @@ def test_an_exception_has_its_verdict(raised: type[Exception]) -> None:
 )
 def test_retries_that_ran_out_are_judged_by_their_reason(reason: Exception, verdict: str) -> None:
     exc = http.MaxRetryError(None, "/", reason)  # type: ignore[arg-type]
-    assert translate(exc, sending=True).verdict == verdict
+    assert translate(exc, "sending").verdict == verdict
+    assert translate(exc, "running").verdict == "unknown"
+
+
+ERRORS: Any = connector  # its constructors are untyped
+
+
+@pytest.mark.parametrize(
+    ("exc", "sending", "running"),
+    [
+        (ERRORS.ServerOperationError("[CAST_INVALID_INPUT] x SQLSTATE: 22018"), "permanent", "permanent"),
+        (ERRORS.ServerOperationError("[DELTA_CONCURRENT_APPEND] x SQLSTATE: 2D521"), "transient", "transient"),
+        (ERRORS.ServerOperationError("Invalid SessionHandle: x"), "transient", "unknown"),
+        (ERRORS.DatabaseError("[PARSE_SYNTAX_ERROR] x SQLSTATE: 42601"), "permanent", "unknown"),
+        (ERRORS.DatabaseError("Invalid SessionHandle: x"), "transient", "unknown"),
+        (ERRORS.DatabaseError("Command x unexpectedly closed server side"), "unknown", "unknown"),
+        (ERRORS.RequestError("x", {"http-code": 401}), "permanent", "unknown"),
+        (ERRORS.RequestError("x", {"http-code": 429}), "transient", "unknown"),
+        (ERRORS.RequestError("x", {"http-code": 503}), "unknown", "unknown"),
+    ],
+    ids=lambda each: str(each)[:40] if isinstance(each, Exception) else each,
+)
+def test_a_statement_that_runs_is_believed_to_have_failed_by_its_own_word_only(
+    exc: Exception, sending: str, running: str
+) -> None:
+    assert translate(exc, "sending").verdict == sending
+    assert translate(exc, "running").verdict == running
+
+
+FORGOTTEN = {"action": "error", "error_class": "X", "sqlstate": "HY000", "message": "Invalid SessionHandle: x"}
+BUSY = {"action": "status", "status": 429, "executed": False}
+AFTER = [
+    ("GetOperationStatus", FORGOTTEN),
+    ("GetOperationStatus", {**FORGOTTEN, "message": "Invalid OperationHandle: x"}),
+    ("GetResultSetMetadata", FORGOTTEN),
+    ("GetResultSetMetadata", BUSY),
+    ("GetResultSetMetadata", {"action": "drop_before"}),
+    ("FetchResults", FORGOTTEN),
+]
+
+
+@pytest.mark.parametrize(("call", "fault"), AFTER, ids=lambda each: each if isinstance(each, str) else each["action"])
+def test_what_fails_after_a_slow_statement_was_taken_is_not_taken_for_its_failure(
+    connection: Connection, warehouse: LocalWarehouse, call: str, fault: dict[str, Any]
+) -> None:
+    slow = {"on": "ExecuteStatement", "match": "^INSERT", "times": 1, "action": "delay", "seconds": 3}
+    warehouse.fault(slow, {"on": call, "times": 1, **fault})
+    assert verdict_of(connection, INSERT) in ("done", "unknown")
+    assert warehouse.counts()["INSERT"] <= 1
+
+
+def verdict_of(connection: Connection, statement: Statement) -> str:
+    try:
+        connection.execute(statement)
+    except StatementFailed as exc:
+        return exc.failure.verdict
+    return "done"
