@@ -7,7 +7,7 @@ from collections.abc import Iterable, Mapping
 from dataclasses import dataclass
 from typing import Literal
 
-from lakequeue.columns import Array, Map, Scalar, Struct, Unsupported
+from lakequeue.columns import Array, Char, Map, Scalar, Struct, Unsupported
 from lakequeue.jobs import Delete, Job, Read, Update, Write
 from lakequeue.problems import Path, Problems, ValueProblem, quoted, suggestion
 from lakequeue.values import JsonValue, encoder
@@ -23,6 +23,9 @@ Values = Mapping[str, str | None]
 Mode = Literal["append", "upsert", "insert_if_absent"]
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
+
+LARGEST_BYTES = 1_000_000
+"""All parameter values of a statement together (connector's documentation; unconfirmed on a live warehouse)."""
 
 ADVICE_NO_DELETED_AT = (
     "the table has no deleted_at column of type TIMESTAMP to mark rows with: add it (python -m worker adopt TABLE), "
@@ -125,6 +128,11 @@ def _addition(job_id: str, job: Write, table: Table) -> Addition:
     columns = _given_columns(job, table, problems) if not problems else []
     keys = _key_columns(job.key_columns, ("key_columns",), table, problems)
     if problems:
+        raise problems.as_invalid_job(what)
+    if len(job.data) * len(columns) * len("null,") > LARGEST_BYTES:
+        # Before it is built: rows that each give few of many columns are small as they come and huge side by side.
+        told = f"{len(job.data):,} rows of {len(columns):,} columns do not fit one statement of {LARGEST_BYTES:,} bytes"
+        problems.add("too_large", ("data",), f"{told}: split them over several jobs")
         raise problems.as_invalid_job(what)
     encoders = [(column.name.lower(), column, encoder(column.type)) for column in columns]
     rows: list[Values] = []
@@ -321,7 +329,9 @@ def _only_once(key: Key, seen: set[Key], path: Path, problems: Problems) -> None
 
 
 def _key_text(column: Column, text: str) -> str:
-    """Texts of equal values are equal; the two zeros of a DOUBLE alone are written apart."""
+    """Texts of equal values are equal: the two zeros of a DOUBLE are written apart, a CHAR is padded when stored."""
+    if isinstance(column.type, Char):
+        return text.ljust(column.type.length)  # as it is stored: a column of a query is compared as it is
     return "0.0" if text == "-0.0" and column.type in (Scalar("DOUBLE"), Scalar("FLOAT")) else text
 
 

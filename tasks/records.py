@@ -25,6 +25,8 @@ class Member:
     enqueued_at: str
     root_id: str
     parent_id: str | None = None
+    expires: str | None = None
+    """ISO 8601 in UTC, always of one width: later times compare greater."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -51,7 +53,9 @@ def started(member: Member, *, batch: str, worker: str, attempt: int) -> str:
 
 
 def retry(member: Member, *, attempts: int, error: str, next_try: str) -> Outcome:
-    result = _dumps({"attempts": attempts, "error": error, "next_try": next_try})
+    # Celery takes the result of this state for an exception, too.
+    told = {"exc_type": "Retry", "exc_message": [f"{error}, next try at {next_try}"], "exc_module": "celery.exceptions"}
+    result = _dumps({**told, "attempts": attempts, "error": error, "next_try": next_try})
     return Outcome(member.id, "RETRY", _record(member, "RETRY", result), error, attempts)
 
 
@@ -95,6 +99,14 @@ def failed(member: Member, *, message: str, details: Mapping[str, Any], error: s
         {"exc_type": "JobFailed", "exc_message": [message, dict(details)], "exc_module": "lakequeue.errors"}
     )
     return Outcome(member.id, "FAILURE", _record(member, "FAILURE", result, finished_at), error)
+
+
+def revoked(member: Member, *, reason: str, finished_at: str) -> str:
+    """A job that was not run, since it was cancelled or came too late; as `worker/lua/revoke.lua` writes it."""
+    result = _dumps(
+        {"exc_type": "TaskRevokedError", "exc_message": [reason], "exc_module": "celery.exceptions"},
+    )
+    return _record(member, "REVOKED", result, finished_at)
 
 
 def dead_letter(

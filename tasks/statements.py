@@ -280,6 +280,8 @@ def _term(table: Table, job: Read, index: int, parameters: Parameters) -> Sql:
             text = encode(value)
         except ValueProblem as exc:
             raise exc.under("filters", index, "value", *at) from exc
+        if text is not None and isinstance(column.type, Char) and given.op != "LIKE":
+            text = text.ljust(column.type.length)  # as it is stored
         return from_text(compared, parameters.bind(text))
 
     if given.op in ("IN", "NOT IN"):

@@ -12,11 +12,13 @@ from uuid import uuid4
 from celery import bootsteps
 from celery.worker import consumer
 from lakequeue.settings import connect
-from lakequeue.wire import QUEUE
 
+from worker.control import Control
+from worker.door import Door
 from worker.events import Events
 from worker.intake import Intake
 from worker.lane import Desk
+from worker.outbox import Outbox
 from worker.reads import AT_ONCE, ReadLane
 from worker.settings import Settings
 from worker.store import Store, Token
@@ -32,7 +34,8 @@ class Consumer(consumer.Consumer):  # type: ignore[misc]
     so may lose it: the intake reads the queue itself, and kombu consumes none."""
 
     def __init__(self, *args: Any, **kwargs: Any) -> None:
-        kwargs["app"].amqp.queues.deselect(QUEUE)
+        queues = kwargs["app"].amqp.queues
+        queues.deselect(list(queues))
         super().__init__(*args, **{**kwargs, "without_mingle": True, "without_gossip": True})
 
 
@@ -77,20 +80,34 @@ class Running:
         tables = Tables(execute, properties=settings.table_properties)
         desk = Desk(store, settings, worker=hostname, notify=self._events.notify)
         self._intake = Intake(
-            store,
+            desk,
             writes=WriteLane(desk, tables, execute),
             reads=ReadLane(desk, tables, execute, self._pool),
             threads=settings.threads,
             lease_ttl_s=settings.lease_ttl_s,
         )
+        self._door = Door(self._redis, expires_s=settings.result_expires_s, notify=self._events.notify)
+        self._outbox = Outbox(self._redis, app, token)
+        self._control = Control(
+            desk,
+            lambda: desk.running(self._intake.places()),
+            hostname=hostname,
+            pid=os.getpid(),
+            revoked=self._events.revoked,
+        )
 
     def start(self) -> None:
         self._events.start()
         self._intake.start()
+        self._door.start()
+        self._outbox.start()
+        self._control.install()
 
     def stop(self, *, wait: bool) -> None:
         """Finish what runs, settle it, and give back the rest and the leases."""
+        self._door.stop()
         self._intake.stop(wait=wait)
+        self._outbox.stop()
         self._pool.shutdown(wait=wait)
         self._connections.close()
         self._events.stop()

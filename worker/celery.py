@@ -8,12 +8,14 @@ from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery
-from lakequeue.wire import QUEUE
+from lakequeue.wire import QUEUE, TASKS
 
 from worker.bootstep import IntakeStep
 from worker.settings import Settings
 
 TIMEOUT_S = 5
+
+FOREIGN_QUEUE = "celery"
 
 
 def configuration() -> dict[str, Any]:
@@ -32,6 +34,7 @@ def configuration() -> dict[str, Any]:
         "result_serializer": "json",
         "event_serializer": "json",
         "task_default_queue": QUEUE,
+        "task_routes": (route,),
         "worker_pool": "threads",
         "worker_concurrency": 1,
         "worker_consumer": "worker.bootstep:Consumer",
@@ -51,6 +54,11 @@ def configuration() -> dict[str, Any]:
     }
 
 
+def route(name: str, *_: Any, **__: Any) -> dict[str, str]:
+    """Callbacks of jobs may be tasks of others: those without a queue of their own go to Celery's default one."""
+    return {"queue": QUEUE if name in TASKS else FOREIGN_QUEUE}
+
+
 def with_tls_checked(url: str) -> str:
     """Celery takes a `rediss://` URL only with its check of certificates spelled out."""
     parts = urlsplit(url)
@@ -62,6 +70,19 @@ def with_tls_checked(url: str) -> str:
 app = Celery("lakequeue")
 app.add_defaults(configuration)
 app.steps["worker"].add(IntakeStep)
+
+
+def _register(name: str) -> None:
+    """A task to make signatures of; it checks nothing, since the intake does."""
+
+    def refuse(data: Any = None, **fields: Any) -> None:
+        raise TypeError(f"{name} runs in batches, by a worker's intake: send it, with delay or apply_async")
+
+    app.task(name=name, typing=False)(refuse)
+
+
+for _name in TASKS:
+    _register(_name)
 
 # Flower looks for its configuration in the working directory. Without ours its pages would be open to everyone.
 os.environ.setdefault("FLOWER_CONF", str(files("worker").joinpath("flowerconfig.py")))

@@ -13,7 +13,6 @@ from typing import Any
 from celery import Celery
 from celery.events.event import get_exchange
 from celery.utils.time import utcoffset
-from kombu.exceptions import OperationalError
 from kombu.messaging import Producer
 
 from tasks.records import Member, Outcome
@@ -51,11 +50,24 @@ class Events:
                 events = [self._received(member, now) for member in members]
             case "started":
                 events = [self._event("task-started", member.id, now) for member in members]
+            case "expired":
+                events = [self._revoked(member.id, now, expired=True) for member in members]
             case _:
                 events = [self._settled(m, o, now) for m, o in zip(members, outcomes, strict=True)]
+        self._put(events)
+
+    def _put(self, events: list[dict[str, Any]]) -> None:
         if events and self._waiting + len(events) <= LONGEST_BUFFER:
             self._waiting += len(events)
             self._queue.put(events)
+
+    def revoked(self, job_ids: Sequence[str]) -> None:
+        now = time.time()
+        self._put([self._revoked(job_id, now, expired=False) for job_id in job_ids])
+
+    def _revoked(self, job_id: str, now: float, *, expired: bool) -> dict[str, Any]:
+        event = self._event("task-revoked", job_id, now)
+        return {**event, "terminated": False, "signum": None, "expired": expired}
 
     def _received(self, member: Member, now: float) -> dict[str, Any]:
         op = member.task.removeprefix("records.")
@@ -113,7 +125,7 @@ class Events:
                 pending = pending + (more or [])
             try:
                 self._publish(pending)
-            except (OperationalError, OSError) as exc:
+            except Exception as exc:  # kombu lets redis' own through; this thread has to live
                 log.warning("%d events were not sent: %s", len(pending), type(exc).__name__)
                 self._close()
             self._waiting -= len(pending)

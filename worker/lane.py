@@ -13,22 +13,22 @@ from uuid import uuid4
 
 from lakequeue import wire
 from lakequeue.errors import InvalidJob
-from lakequeue.identifiers import TableName, check_job_id
+from lakequeue.identifiers import check_job_id
 from lakequeue.jobs import Job
-from lakequeue.keys import Lane, Partition, table_of
+from lakequeue.keys import Lane, table_of
 
 from tasks import records
 from tasks.records import Member, Outcome
 from tasks.verdicts import Failure, backoff_s
 from worker.settings import Settings
-from worker.store import Freezing, Frozen, Store, Waiting
+from worker.store import Freezing, Frozen, Head, Place, Store, Waiting
 from worker.warehouse import Answer
 
 CHUNK = 1000
 """Messages read from a list at once: it bounds what a worker holds, whatever the backlog."""
 
 Notify = Callable[[str, Sequence[Member], Sequence[Outcome]], None]
-"""Told what happened to jobs: `received`, `started` or `settled`."""
+"""Told what happened to jobs: `received`, `started`, `expired` or `settled`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -53,18 +53,6 @@ class Refusal:
 
 
 @dataclass(frozen=True, slots=True)
-class Place:
-    """The lane that is run, in its partition."""
-
-    partition: Partition
-    lane: Lane
-
-    @property
-    def table(self) -> TableName:
-        return TableName.parse(table_of(self.lane))
-
-
-@dataclass(frozen=True, slots=True)
 class Turn:
     """How a turn at a lane ended: `due_in_s` seconds from now it wants another, None when it is empty.
 
@@ -84,6 +72,18 @@ class Turn:
         return cls(0.0 if left > 0 else None, settled=left >= 0)
 
 
+@dataclass(frozen=True, slots=True)
+class Running:
+    """A frozen batch, as an operator sees it; `since` is in Unix seconds."""
+
+    batch: str
+    place: Place
+    task: str
+    jobs: int
+    rows: int
+    since: float
+
+
 class Desk:
     """Where both kinds of lane freeze and settle; shared by all threads of a worker."""
 
@@ -93,15 +93,21 @@ class Desk:
         self.clock_offset_us = 0
         self._worker = worker
         self._notify = notify
+        self._running: dict[Lane, Running] = {}
+
+    def running(self, places: Iterable[Place]) -> list[Running]:
+        """The batches under way in the given lanes."""
+        return [running for place in places if (running := self._running.get(place.lane))]
 
     def more(self, place: Place, messages: list[bytes], *, upto: int) -> list[bytes]:
         """As many messages of the head as `upto`, of which `messages` are there already."""
+        messages = list(messages)
         while len(messages) < upto:
             last = min(upto, len(messages) + CHUNK) - 1
-            chunk = self.store.look(place.partition, place.lane, len(messages), last).messages
+            chunk = self.store.look(place, len(messages), last).messages
             if not chunk:
                 break
-            messages = messages + chunk
+            messages += chunk
         return messages
 
     def freeze(
@@ -115,11 +121,17 @@ class Desk:
         counts: Sequence[int] = (),
         replaces: str = "",
         again: Frozen | None = None,
+        refused: Iterable[Refusal] = (),
     ) -> tuple[Frozen, frozenset[str]]:
-        """Freeze jobs for one statement; with `again`, the same batch and stamp once more."""
+        """Freeze jobs for one statement; with `again`, the same batch and stamp once more.
+
+        `refused` are jobs at the head that fail without it: they get their outcome here, for good.
+        """
         batch = again.batch if again else uuid4().hex[:16]
         if again is None and attempt == 1 and not replaces:
             self._notify("received", members, ())
+        self._expire(members)
+        failed = [self._failed(refusal) for refusal in refused]
         new = Freezing(
             batch=batch,
             span=span,
@@ -129,16 +141,36 @@ class Desk:
             counts=again.counts if again else tuple(counts),
             replaces=replaces,
             keep_stamp_us=again.stamp_us if again else None,
+            failed=[outcome for _, outcome, _ in failed],
+            dead=[(member.id, letter) for member, _, letter in failed],
         )
+        settings = self.settings
         frozen, excluded = self.store.freeze(
-            place.partition,
-            place.lane,
+            place,
             new,
-            start_within_s=self.settings.start_within_s,
+            start_within_s=settings.start_within_s,
+            open_for_s=settings.statement_timeout_s + settings.proof_margin_s,
             clock_offset_us=self.clock_offset_us,
+            expires_s=settings.result_expires_s,
         )
+        if failed:
+            self._notify("received", [member for member, _, _ in failed], ())
+            self._notify("settled", [member for member, _, _ in failed], [outcome for _, outcome, _ in failed])
         self._notify("started", [m for m in members if m.id not in excluded], ())
+        if frozen.ids:
+            task, rows = members[0].task, sum(member.rows for member in members)
+            self._running[place.lane] = Running(batch, place, task, len(frozen.ids), rows, time.time())
         return frozen, excluded
+
+    def _expire(self, members: Sequence[Member]) -> None:
+        """Revoke the jobs whose `expires` has passed; freezing leaves them out. Those that run already go on."""
+        if not any(member.expires for member in members):
+            return
+        now = wire.isoformat(datetime.now(UTC))
+        if late := [member for member in members if member.expires and member.expires <= now]:
+            ids = [member.id for member in late]
+            found = self.store.revoke(ids, reason="expired", expires_s=self.settings.result_expires_s)
+            self._notify("expired", [member for member in late if found[member.id] in ("QUEUED", "RETRY")], ())
 
     def settle(
         self,
@@ -152,35 +184,16 @@ class Desk:
         waiting: Waiting | None = None,
     ) -> int:
         """Store what became of jobs (`members` and `outcomes` side by side) and of refused ones; see `Store.settle`."""
-        at = wire.isoformat(datetime.now(UTC))
         told = list(zip(members, outcomes, strict=True))
-        dead = []
-        for refusal in refused:
-            details = {"error": refusal.code, **refusal.details}
-            outcome = records.failed(
-                refusal.entry.member,
-                message=refusal.message,
-                details=details,
-                error=refusal.code,
-                finished_at=at,
-            )
-            told.append((refusal.entry.member, outcome))
-            letter = records.dead_letter(
-                refusal.entry.member,
-                message=refusal.entry.message,
-                reason=refusal.message,
-                details=details,
-                committed=refusal.committed,
-                at=at,
-            )
-            dead.append((refusal.entry.member.id, letter))
+        failed = [self._failed(refusal) for refusal in refused]
+        told += [(member, outcome) for member, outcome, _ in failed]
+        self._running.pop(place.lane, None)
         left = self.store.settle(
-            place.partition,
-            place.lane,
+            place,
             frozen.batch,
             remove=remove,
             settled=[outcome for _, outcome in told],
-            dead=dead,
+            dead=[(member.id, letter) for member, _, letter in failed],
             expires_s=self.settings.result_expires_s,
             waiting=waiting,
         )
@@ -203,14 +216,8 @@ class Desk:
 
         Returns for how many seconds its lane waits.
         """
-        delay = 0.0
-        if failure.cause not in ("session", "expired") or attempts > 1:
-            delay = backoff_s(
-                attempts,
-                first_s=self.settings.backoff_first_s,
-                longest_s=self.settings.backoff_longest_s,
-                jitter=random.uniform(0.1, 1.0),
-            )
+        at_once = failure.cause in ("session", "expired") and attempts <= 1
+        delay = 0.0 if at_once else self.backoff_s(attempts)
         until = time.time() + delay
         next_try = wire.isoformat(datetime.fromtimestamp(until, UTC))
         outcomes = [records.retry(m, attempts=attempts, error=failure.code, next_try=next_try) for m in members]
@@ -224,6 +231,50 @@ class Desk:
             waiting=Waiting(attempts, until, failure.code),
         )
         return delay
+
+    def backoff_s(self, attempts: int) -> float:
+        settings = self.settings
+        return backoff_s(
+            attempts,
+            first_s=settings.backoff_first_s,
+            longest_s=settings.backoff_longest_s,
+            jitter=random.uniform(0.1, 1.0),
+        )
+
+    def _failed(self, refusal: Refusal) -> tuple[Member, Outcome, str]:
+        """A job that fails for good: its member, outcome and dead letter."""
+        at = wire.isoformat(datetime.now(UTC))
+        member = refusal.entry.member
+        details = {"error": refusal.code, **refusal.details}
+        outcome = records.failed(member, message=refusal.message, details=details, error=refusal.code, finished_at=at)
+        letter = records.dead_letter(
+            member,
+            message=refusal.entry.message,
+            reason=refusal.message,
+            details=details,
+            committed=refusal.committed,
+            at=at,
+        )
+        return member, outcome, letter
+
+    def bury(self, place: Place, head: Head) -> None:
+        """Take what makes every turn of a lane fail to the dead letters: its frozen batch, else its first message."""
+        span = head.frozen.span if head.frozen else 1
+        entries = [read_entry(message, place) for message in self.more(place, head.messages, upto=span)[:span]]
+        ids = set(head.frozen.ids) if head.frozen else set()
+        refused = [
+            Refusal(
+                entry,
+                f"{entry.member.task} on {entry.member.table}: the worker cannot handle this job; see its log",
+                {},
+                "INTERNAL_ERROR",
+                "unknown" if entry.member.id in ids else "not_committed",
+            )
+            for entry in entries
+        ]
+        replaces = head.frozen.batch if head.frozen else ""
+        frozen, _ = self.freeze(place, [], span=span, attempt=1, replaces=replaces, refused=refused)
+        self.settle(place, frozen, remove=span)
 
     def receipt(
         self, frozen: Frozen, *, jobs: int, rows: int, answer: Answer | None, started_at: str
@@ -262,6 +313,7 @@ def read_entry(message: bytes, place: Place) -> Entry:
             received.enqueued_at,
             received.root_id,
             received.parent_id,
+            received.expires if isinstance(received.expires, str) else None,
         )
 
     try:

@@ -5,12 +5,12 @@ from __future__ import annotations
 import logging
 import threading
 import time
-from collections.abc import Callable, Iterable
+from collections.abc import Callable, Iterable, Mapping
 
 import redis
 from lakequeue.keys import Partition
 
-from worker.store import Share, Store
+from worker.store import Lease, Share, Store
 
 log = logging.getLogger(__name__)
 
@@ -24,7 +24,7 @@ class LeaseKeeper:
         *,
         ttl_s: float,
         busy: Callable[[], Iterable[Partition]],
-        changed: Callable[[frozenset[Partition]], None],
+        changed: Callable[[Mapping[Partition, Lease]], None],
     ) -> None:
         self._store = store
         self._ttl_s = ttl_s
@@ -32,14 +32,14 @@ class LeaseKeeper:
         self._changed = changed
         self._stop = threading.Event()
         self._thread = threading.Thread(target=self._keep, name="leases", daemon=True)
-        self._owned: frozenset[Partition] = frozenset()
+        self._owned: Mapping[Partition, Lease] = {}
         self._until = 0.0
         self._others_wait_until = 0.0
 
     @property
-    def owned(self) -> frozenset[Partition]:
+    def owned(self) -> Mapping[Partition, Lease]:
         """The partitions that are surely ours now; none once Redis has been silent for a lease's life."""
-        return self._owned if time.monotonic() < self._until else frozenset()
+        return self._owned if time.monotonic() < self._until else {}
 
     def start(self) -> None:
         self._thread.start()
@@ -52,7 +52,7 @@ class LeaseKeeper:
             self._store.release(self._owned, leaving=True)
         except redis.RedisError as exc:
             log.warning("leases not given back, they run out by themselves: %s", type(exc).__name__)
-        self._owned = frozenset()
+        self._owned = {}
 
     def _keep(self) -> None:
         reachable = True
@@ -62,34 +62,37 @@ class LeaseKeeper:
                 # After an outage every lease may have run out. Its last owner, who may have a statement under way, goes
                 # first; the others wait for one lease's life.
                 share = self._store.lease(ttl_s=self._ttl_s, only_mine=began < self._others_wait_until)
-            except redis.RedisError as exc:
+            except Exception as exc:  # whatever it is, the leases have to be renewed
                 if reachable:
-                    log.warning("redis does not answer: %s", type(exc).__name__)
+                    log.warning("leases not renewed: %s", type(exc).__name__)
                 reachable = False
                 self._others_wait_until = time.monotonic() + self._ttl_s
                 self._stop.wait(min(0.5, self._ttl_s / 10))
                 continue
             if not reachable:
-                log.warning("redis answers again")
+                log.warning("leases renewed again")
                 reachable = True
+            before = self._owned
             owned = self._give_back(share)
             self._until = began + self._ttl_s * 0.9
-            if owned != self._owned:
+            if owned != before:
                 log.info("partitions=%d workers=%d", len(owned), share.alive)
                 self._owned = owned
                 self._changed(owned)
             self._stop.wait(self._ttl_s / 5)
 
-    def _give_back(self, share: Share) -> frozenset[Partition]:
-        """Release idle partitions beyond the fair share; those with a statement under way stay for now."""
+    def _give_back(self, share: Share) -> Mapping[Partition, Lease]:
+        """Give up what is beyond the fair share: at once where nothing runs, else when what runs has ended.
+
+        Nothing new starts on a partition that is to go, or a busy one would never be given up.
+        """
         surplus = len(share.owned) - share.fair
         if surplus <= 0:
             return share.owned
-        # Nothing new may start on a partition that is about to go, so it leaves `owned` before it is looked at.
         busy = set(self._busy())
-        going = sorted(share.owned - busy, reverse=True)[:surplus]
-        self._owned = share.owned.difference(going)
-        going = [partition for partition in going if partition not in set(self._busy())]
-        if going:
-            self._store.release(going, leaving=False)
-        return share.owned.difference(going)
+        going = sorted(share.owned, key=lambda partition: (partition in busy, -partition))[:surplus]
+        self._owned = {p: lease for p, lease in share.owned.items() if p not in going}
+        busy = set(self._busy())
+        if idle := [partition for partition in going if partition not in busy]:
+            self._store.release(idle, leaving=False)
+        return self._owned

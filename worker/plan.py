@@ -11,17 +11,15 @@ from lakequeue.jobs import Write
 from lakequeue.problems import Problems
 
 from tasks.batches import Batch, Gathering, Limits
-from tasks.prepared import Prepared, prepare
+from tasks.prepared import LARGEST_BYTES, Prepared, prepare
 from tasks.table import Table
 from tasks.verdicts import Failure
-from worker.lane import CHUNK, Desk, Entry, Place, Refusal, invalid, read_entry, refused_by
+from worker.lane import CHUNK, Desk, Entry, Refusal, invalid, read_entry, refused_by
+from worker.store import Place
 from worker.tables import Tables
 from worker.warehouse import StatementFailed
 
 log = logging.getLogger(__name__)
-
-LARGEST_BYTES = 1_000_000
-"""All parameter values of a statement together (connector's documentation; unconfirmed on a live warehouse)."""
 
 
 @dataclass(slots=True)
@@ -32,6 +30,8 @@ class Plan:
     entries: list[Entry] = field(default_factory=list)
     jobs: list[Prepared] = field(default_factory=list)
     refusals: list[Refusal] = field(default_factory=list)
+    """What fails without a statement. Freezing settles it, once and for all."""
+
     failure: Failure | None = None
     """Why the table could not be had this time; the first entry waits for it."""
 
@@ -51,19 +51,16 @@ class Plan:
 
     def without(self, ids: frozenset[str]) -> Plan:
         """The same messages, some jobs not in the statement."""
-        return Plan(self.table, self.entries, [job for job in self.jobs if job.job_id not in ids], self.refusals)
+        return Plan(self.table, self.entries, [job for job in self.jobs if job.job_id not in ids])
 
     def halves(self) -> tuple[Plan, Plan]:
         """Cut the statement in two; each message goes with the half before it."""
         middle = len(self.jobs) // 2
         first = self.jobs[middle].job_id
         cut = next(i for i, entry in enumerate(self.entries) if entry.member.id == first)
-        head = {entry.member.id for entry in self.entries[:cut]}
-        early = [r for r in self.refusals if r.entry.member.id in head]
-        late = [r for r in self.refusals if r.entry.member.id not in head]
         return (
-            Plan(self.table, self.entries[:cut], self.jobs[:middle], early),
-            Plan(self.table, self.entries[cut:], self.jobs[middle:], late),
+            Plan(self.table, self.entries[:cut], self.jobs[:middle]),
+            Plan(self.table, self.entries[cut:], self.jobs[middle:]),
         )
 
 
@@ -81,9 +78,9 @@ class Planner:
         """Read entries from the head on until the statement is full or a job does not belong to it."""
         plan = Plan()
         gathering = Gathering(self._limits)
-        missing: Failure | None = None
+        unavailable: Failure | None = None
         seen: set[str] = set()
-        while True:
+        while plan.span < self._limits.max_jobs:
             if plan.span == len(messages):
                 if plan.span % CHUNK:
                     break
@@ -93,9 +90,9 @@ class Planner:
             entry = read_entry(messages[plan.span], place)
             try:
                 if entry.member.id not in seen:  # else the same message twice, which goes with its twin
-                    if not gathering.take(self._prepare(place, entry, gathering, missing)):
+                    if not gathering.take(self._prepare(place, entry, gathering, unavailable)):
                         break
-                    missing = None
+                    unavailable = None
             except _TableChanged:
                 break
             except InvalidJob as exc:
@@ -106,8 +103,7 @@ class Planner:
                         plan.entries.append(entry)
                         plan.failure = exc.failure
                     break
-                if exc.failure.cause == "missing":
-                    missing = exc.failure
+                unavailable = exc.failure
                 plan.refusals.append(refused_by(entry, exc.failure, alone=True))
             seen.add(entry.member.id)
             plan.entries.append(entry)
@@ -118,21 +114,23 @@ class Planner:
     def again(self, plan: Plan, ids: Sequence[str]) -> None:
         """Prepare the jobs of a frozen batch once more; one that does not fit the table any more is refused."""
         assert plan.table is not None
+        wanted = set(ids)
         for entry in plan.entries:
-            if entry.member.id in ids and entry.job is not None:
+            if entry.member.id in wanted and entry.job is not None:
                 try:
                     plan.jobs.append(prepare(entry.member.id, entry.job, plan.table))
                 except InvalidJob as exc:
                     plan.refusals.append(invalid(entry, exc))
 
-    def _prepare(self, place: Place, entry: Entry, gathering: Gathering, missing: Failure | None) -> Prepared:
+    def _prepare(self, place: Place, entry: Entry, gathering: Gathering, unavailable: Failure | None) -> Prepared:
+        """Raises InvalidJob, StatementFailed. What made the table `unavailable` to the job before is not asked for."""
         if entry.error is not None:
             raise entry.error
         job = entry.job
         assert job is not None
         creates = isinstance(job, Write) and job.auto_create and job.schema_definition is not None
-        if missing is not None and not creates:
-            raise StatementFailed(missing)
+        if unavailable is not None and not (creates and unavailable.cause == "missing"):
+            raise StatementFailed(unavailable)
         table = (
             self._tables.get_or_create(place.table, job) if isinstance(job, Write) else self._tables.get(place.table)
         )

@@ -12,15 +12,18 @@ from lakequeue import wire
 from tasks import statements
 from tasks.sql import Statement
 from tasks.verdicts import Failure
-from worker.lane import Desk, Place, Turn, invalid, read_entry, refused_by
+from worker.lane import Desk, Turn, read_entry, refused_by
 from worker.plan import Plan, Planner
-from worker.store import Frozen
+from worker.store import Frozen, Place
 from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed
 
 log = logging.getLogger(__name__)
 
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
+
+MOST_UNKNOWN = 3
+"""So often a batch is sent whole when every answer to it is lost; then it is halved."""
 
 
 class Committed(Protocol):
@@ -49,6 +52,7 @@ class Prover:
         planner: Planner,
         *,
         repeat: Callable[[Place, Plan, Frozen], Turn],
+        halve: Callable[[Place, Plan, Frozen], Turn],
         committed: Committed,
     ) -> None:
         self._desk = desk
@@ -56,17 +60,19 @@ class Prover:
         self._execute = execute
         self._planner = planner
         self._repeat = repeat
+        self._halve = halve
+        self._tries: dict[str, int] = {}
         self._committed = committed
 
     def resume(self, place: Place, frozen: Frozen, messages: list[bytes]) -> Turn:
         """Look for the batch's stamp: if it is there, settle; else wait until it cannot commit any more and repeat."""
         messages = self._desk.more(place, messages, upto=frozen.span)[: frozen.span]
         entries = [read_entry(message, place) for message in messages]
-        plan = Plan(entries=entries, refusals=[invalid(e, e.error) for e in entries if e.error is not None])
+        plan = Plan(entries=entries)  # those that failed without a statement were settled when it was frozen
         ids = set(frozen.ids)
         members = [entry.member for entry in entries if entry.member.id in ids]
         if not members:
-            return Turn.of(self._desk.settle(place, frozen, remove=frozen.span, refused=plan.refusals))
+            return Turn.of(self._desk.settle(place, frozen, remove=frozen.span))
         if not frozen.identity:  # it waited for its table: no statement of its own was sent
             anew = Failure("transient", "session", "OWNER_GONE", None, "")
             return Turn.after(self._desk.postpone(place, frozen, members, anew, attempts=frozen.attempt))
@@ -84,45 +90,53 @@ class Prover:
                 return self._unknown(place, plan, frozen)
             # Only the proof failed. The batch stays frozen; nothing else of this table may run.
             log.warning("batch=%s table=%s proof error=%s", frozen.batch, place.table, exc.failure.code)
-            return Turn.after(self._desk.settings.backoff_first_s)
+            tries = self._tries[frozen.batch] = self._tries.get(frozen.batch, 0) + 1
+            return Turn.after(self._desk.backoff_s(tries))
+        self._tries.pop(frozen.batch, None)
         now, found = proof.rows[0][0], int(proof.rows[0][1])
         if found:
             log.info("batch=%s table=%s proved=committed", frozen.batch, place.table)
-            plan.refusals = [refusal for refusal in plan.refusals if refusal.entry.member.id not in ids]
             counts = dict(zip(frozen.ids, frozen.counts, strict=True)) if frozen.counts else {}
             notes = ["its answer was lost; found by its stamp in the table"]
             at = wire.isoformat(datetime.now(UTC))
             return self._committed(place, plan, frozen, counts, None, at, notes)
-        left = self._open_for(frozen, now.replace(tzinfo=now.tzinfo or UTC))
+        left = _open_for(frozen, now.replace(tzinfo=now.tzinfo or UTC))
         if left > 0:
             log.info("batch=%s table=%s proved=not_yet wait_s=%.1f", frozen.batch, place.table, left)
             return Turn.after(left)
-        return self._repeat(place, plan, frozen)
+        return self._never_committed(place, plan, frozen)
 
-    def _open_for(self, frozen: Frozen, now: datetime) -> float:
-        """For how many seconds the statement may still commit, by the warehouse's clock."""
-        settings = self._desk.settings
-        last = _EPOCH + timedelta(
-            microseconds=frozen.start_by_us, seconds=settings.statement_timeout_s + settings.proof_margin_s
-        )
-        return (last - now).total_seconds()
+    def _never_committed(self, place: Place, plan: Plan, frozen: Frozen) -> Turn:
+        """Send it again, guarded by its stamp. A statement that is lost again and again is cut down to the job whose
+        fault it is, and that job fails."""
+        if frozen.attempt < MOST_UNKNOWN:
+            return self._repeat(place, plan, frozen)
+        if len(plan.jobs) > 1:
+            return self._halve(place, plan, frozen)
+        failure = Failure("unknown", "answer", "ANSWER_LOST", None, "")
+        refused = [refused_by(entry, failure, alone=False) for entry in plan.joined()]
+        return Turn.of(self._desk.settle(place, frozen, remove=frozen.span, refused=[*plan.refusals, *refused]))
 
     def _without_stamp(self, place: Place, plan: Plan, frozen: Frozen) -> Turn:
         """The table keeps no stamp. What does no harm twice is repeated after the wait; an append is not."""
         if not (plan.batch.repeatable or self._desk.settings.repeat_unprovable):
             return self._unknown(place, plan, frozen)
         now = datetime.now(UTC) + timedelta(microseconds=self._desk.clock_offset_us)
-        left = self._open_for(frozen, now)
+        left = _open_for(frozen, now)
         if left > 0:
             return Turn.after(left)
-        return self._repeat(place, plan, frozen)
+        return self._never_committed(place, plan, frozen)
 
     def _unknown(self, place: Place, plan: Plan, frozen: Frozen) -> Turn:
         """Nobody can say whether the batch was committed: each of its jobs becomes a dead letter."""
         failure = Failure("unknown", "answer", "UNPROVABLE", None, "")
         ids = set(frozen.ids)
-        refused = [r for r in plan.refusals if r.entry.member.id not in ids]
         lost = [entry for entry in plan.entries if entry.member.id in ids]
-        refused += [refused_by(entry, failure, alone=False, committed="unknown") for entry in lost]
+        refused = [refused_by(entry, failure, alone=False, committed="unknown") for entry in lost]
         log.error("batch=%s table=%s jobs=%d proved=unknown", frozen.batch, place.table, len(lost))
         return Turn.of(self._desk.settle(place, frozen, remove=frozen.span, refused=refused))
+
+
+def _open_for(frozen: Frozen, now: datetime) -> float:
+    """For how many seconds the statement may still commit, by the warehouse's clock."""
+    return (_EPOCH + timedelta(microseconds=frozen.open_until_us) - now).total_seconds()

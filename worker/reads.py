@@ -15,6 +15,7 @@ from lakequeue.errors import InvalidJob
 from lakequeue.jobs import Read
 from lakequeue.outcomes import FINAL
 from lakequeue.problems import Problems, ValueProblem
+from lakequeue.selection import EVERY_COLUMN
 from lakequeue.values import JsonValue, decoder
 
 from tasks import records, statements
@@ -22,8 +23,8 @@ from tasks.records import Member, Outcome
 from tasks.sql import Statement
 from tasks.table import Column, Table
 from tasks.verdicts import Failure
-from worker.lane import Desk, Entry, Place, Refusal, Turn, invalid, read_entry, refused_by
-from worker.store import Frozen, Head
+from worker.lane import Desk, Entry, Refusal, Turn, invalid, read_entry, refused_by
+from worker.store import Frozen, Head, Place
 from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed
 
@@ -34,6 +35,15 @@ AT_ONCE = 16
 
 WINDOW = 200
 """So far ahead of reads that wait for another job (`after`) others are let past."""
+
+MOST_UNKNOWN = 3
+"""So often a read is sent whose answers are lost, or that takes longer than a statement may."""
+
+MOST_PAGE_BYTES = 64_000_000
+"""A page's record: Redis holds it, and every client that waits for it gets it."""
+
+STAR_AGE_S = 60.0
+"""A read of all columns sees a column that was added so long ago."""
 
 AFTER_POLL_S = 0.1
 """How often it is looked whether such a job is finished."""
@@ -155,9 +165,13 @@ class ReadLane:
         for each in round_.asked:
             page = pages[_key(each)]
             if isinstance(page, _Page):
+                outcome = self._outcome(each, page, frozen, len(round_.asked), started_at)
+                if len(outcome.record) > MOST_PAGE_BYTES:
+                    round_.refused.append(_too_large(each.entry, len(outcome.record)))
+                    continue
                 round_.members.append(each.entry.member)
-                round_.outcomes.append(self._outcome(each, page, frozen, len(round_.asked), started_at))
-            elif page.verdict == "permanent":
+                round_.outcomes.append(outcome)
+            elif page.verdict == "permanent" or (page.verdict == "unknown" and frozen.attempt >= MOST_UNKNOWN):
                 round_.refused.append(refused_by(each.entry, page, alone=True))
             else:
                 round_.postponed = page
@@ -192,7 +206,7 @@ class ReadLane:
             raise entry.error
         job = entry.job
         assert isinstance(job, Read)
-        table = self._tables.get(place.table)
+        table = self._tables.get(place.table, max_age_s=STAR_AGE_S if job.columns == EVERY_COLUMN else None)
         try:
             return _asked(entry, job, table)
         except ValueProblem as exc:
@@ -222,6 +236,8 @@ class ReadLane:
             if exc.failure.cause in ("shape", "missing"):
                 self._tables.forget(asked.table.name)
             return exc.failure
+        except (ValueError, OverflowError, TypeError) as exc:  # a value Python has no type for, such as the year 10000
+            return Failure("permanent", "unlisted", "UNREADABLE_VALUE", None, type(exc).__name__)
         return _Page(data, total, answer)
 
     def _outcome(self, asked: _Asked, page: _Page, frozen: Frozen, jobs: int, started_at: str) -> Outcome:
@@ -238,6 +254,13 @@ class ReadLane:
             receipt=receipt,
             finished_at=receipt["finished_at"],
         )
+
+
+def _too_large(entry: Entry, size: int) -> Refusal:
+    problems = Problems()
+    told = f"the page is {size:,} bytes, a result holds {MOST_PAGE_BYTES:,}"
+    problems.add("too_large", ("limit",), f"{told}: ask for fewer rows or columns")
+    return invalid(entry, problems.as_invalid_job(f"read {entry.member.table}"))
 
 
 def _asked(entry: Entry, job: Read, table: Table) -> _Asked:

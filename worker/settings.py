@@ -98,6 +98,6 @@ def _read(kind: Any, text: str) -> Any:
             return loaded
         case _:
             return text
-    if not 0 <= number < 1e9:
-        raise ValueError("expected a number from 0 to 1e9")
+    if not (0 < number < 1e9 or (number == 0 and kind == "float")):
+        raise ValueError("expected a number above 0 and below 1e9")
     return number

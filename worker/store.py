@@ -2,24 +2,44 @@
 
 from __future__ import annotations
 
+import logging
 import time
-from collections.abc import Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
+from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, NewType
 
 import redis
-from lakequeue import keys, outcomes
+from lakequeue import keys, outcomes, wire
+from lakequeue.identifiers import TableName
 from lakequeue.keys import Lane, Partition
 from redis.exceptions import ResponseError
 
 from tasks.records import Outcome
 
+log = logging.getLogger(__name__)
+
 Token = NewType("Token", str)
+Lease = NewType("Lease", str)
+"""What a script asks for to change a partition: the owner's token and the number of this lease."""
 
 
 class LeaseLost(Exception):
     """The partition has another owner now; nothing was changed."""
+
+
+@dataclass(frozen=True, slots=True)
+class Place:
+    """A lane in its partition, under the lease that it is run by."""
+
+    partition: Partition
+    lane: Lane
+    lease: Lease
+
+    @property
+    def table(self) -> TableName:
+        return TableName.parse(keys.table_of(self.lane))
 
 
 @dataclass(frozen=True, slots=True)
@@ -39,6 +59,8 @@ class Frozen:
     start_by_us: int
     ids: tuple[str, ...]
     counts: tuple[int, ...] = ()
+    open_until_us: int = 0
+    """On the warehouse's clock: later it cannot commit any more."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -57,7 +79,8 @@ class Head:
 
 @dataclass(frozen=True, slots=True)
 class Freezing:
-    """A batch about to be frozen: `started` are its jobs' ids and STARTED records."""
+    """A batch about to be frozen: `started` are its jobs' ids and STARTED records, `failed` the outcomes of jobs at the
+    head that fail without a statement, `dead` their letters."""
 
     batch: str
     span: int
@@ -67,13 +90,15 @@ class Freezing:
     counts: tuple[int, ...] = ()
     replaces: str = ""
     keep_stamp_us: int | None = None
+    failed: Sequence[Outcome] = ()
+    dead: Sequence[tuple[str, str]] = ()
 
 
 @dataclass(frozen=True, slots=True)
 class Share:
     fair: int
     alive: int
-    owned: frozenset[Partition]
+    owned: Mapping[Partition, Lease]
 
 
 class Store:
@@ -85,13 +110,14 @@ class Store:
         folder = resources.files("worker").joinpath("lua")
         self._scripts = {
             name: client.register_script(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8"))
-            for name in ("look", "freeze", "settle", "lease", "release")
+            for name in ("look", "freeze", "settle", "lease", "release", "revoke")
         }
 
     def lease(self, *, ttl_s: float, only_mine: bool) -> Share:
         """Renew what this worker owns and take its fair share of what is free."""
         answer = self._run("lease", self.token, int(ttl_s * 1000), keys.PARTITIONS, "mine" if only_mine else "all")
-        return Share(int(answer[0]), int(answer[1]), frozenset(Partition(int(p)) for p in answer[2:]))
+        owned = {Partition(int(p)): Lease(lease.decode()) for p, lease in zip(answer[2::2], answer[3::2], strict=True)}
+        return Share(int(answer[0]), int(answer[1]), owned)
 
     def release(self, partitions: Iterable[Partition], *, leaving: bool) -> None:
         self._run("release", self.token, "leaving" if leaving else "staying", *partitions)
@@ -102,14 +128,22 @@ class Store:
             for partition in partitions:
                 pipe.smembers(keys.ready(partition))
             found = pipe.execute()
-        return [
-            (partition, Lane(lane.decode()))
-            for partition, lanes in zip(partitions, found, strict=True)
-            for lane in sorted(lanes)
-        ]
+        lanes: list[tuple[Partition, Lane]] = []
+        for partition, members in zip(partitions, found, strict=True):
+            for raw in sorted(members):
+                try:
+                    lanes.append((partition, Lane(raw.decode())))
+                except UnicodeDecodeError:
+                    log.error("partition %d holds a lane whose name is no text: %r", partition, raw)
+        return lanes
 
-    def look(self, partition: Partition, lane: Lane, first: int, last: int) -> Head:
-        frozen, waiting, messages = self._run("look", self.token, partition, lane, first, last)
+    def time(self) -> float:
+        """Redis' clock, Unix seconds."""
+        seconds, micros = self.client.time()
+        return float(seconds) + float(micros) / 1e6
+
+    def look(self, place: Place, first: int, last: int) -> Head:
+        frozen, waiting, messages = self._run("look", place.lease, place.partition, place.lane, first, last)
         return Head(_frozen(_hash(frozen)), _waiting(_hash(waiting)), messages)
 
     def states(self, job_ids: Sequence[str]) -> dict[str, str | None]:
@@ -123,37 +157,45 @@ class Store:
         }
 
     def freeze(
-        self, partition: Partition, lane: Lane, new: Freezing, *, start_within_s: float, clock_offset_us: int
+        self,
+        place: Place,
+        new: Freezing,
+        *,
+        start_within_s: float,
+        open_for_s: float,
+        clock_offset_us: int,
+        expires_s: int,
     ) -> tuple[Frozen, frozenset[str]]:
         """Fix a batch. Returns it, and the ids that stay out of it because they are finished or cancelled."""
-        args: list[Any] = [
-            self.token,
-            partition,
-            lane,
-            new.batch,
-            new.replaces,
-            new.span,
-            new.identity,
-            new.attempt,
-        ]
-        args += [
-            int(start_within_s * 1e6),
-            clock_offset_us,
-            "" if new.keep_stamp_us is None else new.keep_stamp_us,
-            " ".join(map(str, new.counts)),
-        ]
+        args: list[Any] = [place.lease, place.partition, place.lane, new.batch, new.replaces, new.span, new.identity]
+        args += [new.attempt, int(start_within_s * 1e6), int(open_for_s * 1e6), clock_offset_us]
+        args.append("" if new.keep_stamp_us is None else new.keep_stamp_us)
+        args += [" ".join(map(str, new.counts)), expires_s, f"{time.time():.3f}", len(new.failed)]
+        for outcome in new.failed:
+            args += (outcome.id, outcome.record)
+        args.append(len(new.dead))
+        for job_id, letter in new.dead:
+            args += (job_id, letter)
         for job_id, record in new.started:
             args += (job_id, record)
-        stamp, start_by, out = self._run("freeze", *args)
+        stamp, start_by, open_until, out = self._run("freeze", *args)
         excluded = frozenset(each.decode() for each in out)
-        ids = tuple(job_id for job_id, _ in new.started if job_id not in excluded)
-        frozen = Frozen(new.batch, new.span, new.identity, new.attempt, int(stamp), int(start_by), ids, new.counts)
+        frozen = Frozen(
+            batch=new.batch,
+            span=new.span,
+            identity=new.identity,
+            attempt=new.attempt,
+            stamp_us=int(stamp),
+            start_by_us=int(start_by),
+            ids=tuple(job_id for job_id, _ in new.started if job_id not in excluded),
+            counts=new.counts,
+            open_until_us=int(open_until),
+        )
         return frozen, excluded
 
     def settle(
         self,
-        partition: Partition,
-        lane: Lane,
+        place: Place,
         batch: str,
         *,
         remove: int,
@@ -166,7 +208,7 @@ class Store:
 
         Returns how many messages the lane still holds; -1 if this batch was settled before.
         """
-        args: list[Any] = [self.token, partition, lane, batch, remove, expires_s, f"{time.time():.3f}"]
+        args: list[Any] = [place.lease, place.partition, place.lane, batch, remove, expires_s, f"{time.time():.3f}"]
         args += (waiting.attempts, int(waiting.until * 1000), waiting.error) if waiting else ("", "", "")
         args.append(len(settled))
         for outcome in settled:
@@ -174,6 +216,15 @@ class Store:
         for job_id, letter in dead:
             args += (job_id, letter)
         return int(self._run("settle", *args))
+
+    def revoke(self, job_ids: Sequence[str], *, reason: str, expires_s: int) -> dict[str, str]:
+        """Revoke jobs that are not running, also such as are not known yet.
+
+        Returns what each was: QUEUED, RETRY or UNKNOWN, which are revoked now, or the state in which it is left.
+        """
+        at = wire.isoformat(datetime.now(UTC))
+        answers = self._run("revoke", expires_s, at, reason, *job_ids)
+        return {job_id: answer.decode() for job_id, answer in zip(job_ids, answers, strict=True)}
 
     def _run(self, name: str, *args: Any) -> Any:
         try:
@@ -200,6 +251,7 @@ def _frozen(stored: dict[str, str]) -> Frozen | None:
         start_by_us=int(stored["start_by"]),
         ids=tuple(stored["ids"].split()),
         counts=tuple(int(count) for count in stored["counts"].split()),
+        open_until_us=int(stored["open_until"]),
     )
 
 

@@ -29,15 +29,15 @@ class Tables:
         self._known: dict[str, tuple[Table, float]] = {}
         self._lock = threading.Lock()
 
-    def get(self, name: TableName) -> Table:
-        """The table, described now if it is not known yet.
+    def get(self, name: TableName, *, max_age_s: float | None = None) -> Table:
+        """The table, described now if it is not known yet, or for longer than `max_age_s`.
 
         Raises:
             StatementFailed: cause `missing` if there is none.
         """
         with self._lock:
             known = self._known.get(str(name))
-        if known is not None:
+        if known is not None and (max_age_s is None or time.monotonic() - known[1] < max_age_s):
             return known[0]
         answer = self._execute(statements.describe(name))
         table = from_describe_json(name, "".join(str(row[0]) for row in answer.rows))

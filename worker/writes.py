@@ -11,14 +11,14 @@ from lakequeue import wire
 from tasks import statements
 from tasks.batches import Limits, payload_bytes
 from tasks.fold import Folded, Found
-from tasks.prepared import Key
+from tasks.prepared import LARGEST_BYTES, Key
 from tasks.records import Committed, Member
 from tasks.sql import Statement
 from tasks.verdicts import Failure
-from worker.lane import CHUNK, Desk, Place, Refusal, Turn, refused_by
-from worker.plan import LARGEST_BYTES, Plan, Planner
+from worker.lane import CHUNK, Desk, Refusal, Turn, refused_by
+from worker.plan import Plan, Planner
 from worker.proof import Prover
-from worker.store import Frozen, Head
+from worker.store import Frozen, Head, Place
 from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed
 
@@ -37,7 +37,9 @@ class WriteLane:
         settings = desk.settings
         limits = Limits(settings.max_batch_rows, settings.max_batch_jobs, settings.max_batch_bytes)
         self._planner = Planner(desk, tables, limits)
-        self._prover = Prover(desk, tables, execute, self._planner, repeat=self._repeat, committed=self._committed)
+        self._prover = Prover(
+            desk, tables, execute, self._planner, repeat=self._repeat, halve=self._halved, committed=self._committed
+        )
 
     def run(self, place: Place, head: Head) -> Turn:
         """Run one batch, or go on with the frozen one."""
@@ -61,8 +63,16 @@ class WriteLane:
     def _run(self, place: Place, plan: Plan, *, attempt: int, replaces: str = "", again: Frozen | None = None) -> Turn:
         """Count, freeze, send and settle a plan. `again`: the guarded repeat of a batch that was frozen before."""
         if plan.table is None or not plan.jobs:
-            frozen, _ = self._desk.freeze(place, [], span=plan.span, attempt=attempt, replaces=replaces, again=again)
-            return Turn.of(self._desk.settle(place, frozen, remove=plan.span, refused=plan.refusals))
+            frozen, _ = self._desk.freeze(
+                place,
+                [],
+                span=plan.span,
+                attempt=attempt,
+                replaces=replaces,
+                again=again,
+                refused=plan.refusals,
+            )
+            return Turn.of(self._desk.settle(place, frozen, remove=plan.span))
         try:
             counts = self._count(plan)
         except StatementFailed as exc:
@@ -70,7 +80,9 @@ class WriteLane:
             if exc.failure.verdict != "permanent":  # a count changes nothing: lost or late, it is asked again
                 return self._unavailable(place, plan, exc.failure, attempt=attempt, replaces=held)
             members = [entry.member for entry in plan.joined()]
-            frozen, _ = self._desk.freeze(place, members, span=plan.span, attempt=attempt, replaces=held)
+            frozen, _ = self._desk.freeze(
+                place, members, span=plan.span, attempt=attempt, replaces=held, refused=plan.refusals
+            )
             return self._failed(place, plan, frozen, members, exc.failure)
         plan, folded, frozen = self._freeze(place, plan, counts, attempt=attempt, replaces=replaces, again=again)
         members = [entry.member for entry in plan.joined()]
@@ -89,9 +101,12 @@ class WriteLane:
                 return self._failed(place, plan, frozen, members, exc.failure)
             self._log(place, frozen, len(members), answer)
         known = dict(zip(again.ids, again.counts, strict=True)) if again and again.counts else folded.counts
-        plan.refusals = [*plan.refusals, *refused]
         notes = [] if again is None else ["sent again after its first answer was lost"]
-        return self._committed(place, plan, frozen, known, answer, started_at, notes)
+        sent = None if plan.batch.key_columns or again is not None else sum(folded.counts.values())
+        if answer is not None and sent is not None and answer.affected != sent:
+            notes.append(f"the warehouse counted {answer.affected} rows, {sent} were sent")
+            log.error("batch=%s table=%s rows=%d affected=%s", frozen.batch, place.table, sent, answer.affected)
+        return self._committed(place, plan, frozen, known, answer, started_at, notes, refused)
 
     def _count(self, plan: Plan) -> Counts:
         """What the table holds of the keys that the jobs look for."""
@@ -118,6 +133,7 @@ class WriteLane:
                 counts=[folded.counts.get(member.id, 0) for member in members],
                 replaces=replaces,
                 again=again,
+                refused=plan.refusals,
             )
             if not excluded:
                 return plan, folded, frozen
@@ -136,10 +152,11 @@ class WriteLane:
         answer: Answer | None,
         started_at: str,
         notes: Sequence[str],
+        refused: Sequence[Refusal] = (),
     ) -> Turn:
-        refused = {refusal.entry.member.id for refusal in plan.refusals}
-        members = [e.member for e in plan.entries if e.member.id in frozen.ids and e.member.id not in refused]
-        members = list({member.id: member for member in members}.values())
+        ids = set(frozen.ids) - {refusal.entry.member.id for refusal in refused}
+        found = (entry.member for entry in plan.entries if entry.member.id in ids)
+        members = list({member.id: member for member in found}.values())
         receipt = self._desk.receipt(
             frozen, jobs=len(members), rows=sum(counts.values()), answer=answer, started_at=started_at
         )
@@ -151,7 +168,7 @@ class WriteLane:
             remove=plan.span,
             members=members,
             outcomes=[committed.outcome(member, counts.get(member.id)) for member in members],
-            refused=plan.refusals,
+            refused=refused,
         )
         return Turn.of(left)
 
@@ -177,8 +194,7 @@ class WriteLane:
         if failure.cause in ("row", "unlisted") and len(plan.jobs) > 1:
             return self._halved(place, plan, frozen)
         refused = [refused_by(entry, failure, alone=len(members) == 1) for entry in plan.joined()]
-        left = self._desk.settle(place, frozen, remove=plan.span, refused=[*plan.refusals, *refused])
-        return Turn.of(left)
+        return Turn.of(self._desk.settle(place, frozen, remove=plan.span, refused=refused))
 
     def _halved(self, place: Place, plan: Plan, frozen: Frozen) -> Turn:
         first, second = plan.halves()
@@ -203,7 +219,7 @@ class WriteLane:
             enqueued_at = datetime.fromisoformat(wire.decode(head.messages[0]).enqueued_at)
         except ValueError:
             return 0.0
-        return linger - (datetime.now(UTC) - enqueued_at).total_seconds()
+        return min(linger, linger - (datetime.now(UTC) - enqueued_at).total_seconds())
 
     def _read_clock(self) -> None:
         """Learn how far the warehouse's clock is from Redis', after a statement expired."""
@@ -212,9 +228,9 @@ class WriteLane:
         except StatementFailed:
             return
         now = answer.rows[0][1]
-        offset = (now.replace(tzinfo=now.tzinfo or UTC) - datetime.now(UTC)).total_seconds()
+        offset = now.replace(tzinfo=now.tzinfo or UTC).timestamp() - self._desk.store.time()
         self._desk.clock_offset_us = int(offset * 1e6)
-        log.warning("the warehouse's clock is %.1f s from ours", offset)
+        log.warning("the warehouse's clock is %.1f s from Redis'", offset)
 
     def _log(self, place: Place, frozen: Frozen, jobs: int, answer: Answer) -> None:
         log.info(

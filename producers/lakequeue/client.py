@@ -283,11 +283,12 @@ class Queue:
                 assert isinstance(item, wire.Encoded)
                 yield Handle(self, item.id, known=answer == "known")
                 continue
-            if on_error == "raise" or not isinstance(error, (InvalidJob, JobConflict)):
-                raise error
-            if isinstance(error, InvalidJob):
+            if isinstance(error, (InvalidJob, JobConflict)):
                 error.index = index
-            yield error
+                if on_error == "collect":
+                    yield error
+                    continue
+            raise error
 
     def _refusal(self, job: wire.Encoded, answer: str) -> LakequeueError | None:
         if answer == "differs":

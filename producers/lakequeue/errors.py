@@ -58,7 +58,9 @@ class QueueUnreachable(LakequeueError):
 
 
 class JobConflict(LakequeueError):
-    pass
+    """`index` is the job's place among several."""
+
+    index: int | None = None
 
 
 class UnknownJob(LakequeueError):

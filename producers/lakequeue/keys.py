@@ -27,6 +27,24 @@ DEAD = "lakequeue:dead"
 DEAD_INDEX = "lakequeue:dead:index"
 """Sorted set: ids of dead letters by the time (Unix seconds) they were put there."""
 
+ETA = "lakequeue:eta"
+"""Sorted set: ids of delayed jobs by the time (Unix seconds) they are due."""
+
+ETA_JOBS = "lakequeue:eta:jobs"
+"""Hash: delayed jobs by id, each `partition lane`, a line break and the message."""
+
+CALLBACKS = "lakequeue:callbacks"
+"""Hash: what is to follow a job (link, link_error, chain, chord), by its id, until it is finished."""
+
+OUTBOX = "lakequeue:outbox"
+"""List: finished jobs whose callbacks are to be sent, oldest first."""
+
+OUTBOX_FAILED = "lakequeue:outbox:failed"
+"""List: the newest of those whose callbacks cannot be sent."""
+
+OUTBOX_LEASE = "lakequeue:outbox:lease"
+"""String with a time to live: the token of the worker that sends callbacks."""
+
 
 def partition_of(table: str) -> Partition:
     """The partition of a table's canonical name, the same in every client: CRC-32 of its UTF-8 bytes, modulo 64."""
@@ -67,7 +85,7 @@ def stamp(table: str) -> str:
 
 
 def lease(partition: Partition) -> str:
-    """String with a time to live: the token of the worker that owns a partition."""
+    """String with a time to live: the token of the worker that owns a partition, `#`, and the number of the lease."""
     return f"lakequeue:lease:{partition}"
 
 

@@ -111,7 +111,8 @@ def result_of(job_id: str, record: Mapping[str, Any]) -> Result:
     if state == "SUCCESS":
         return _success(result)
     if state == "REVOKED":
-        raise JobFailed(f"job {job_id} was cancelled before it ran", {"error": "REVOKED"})
+        late = _failure(result)[0] == "expired"
+        raise JobFailed(f"job {job_id} {'expired' if late else 'was cancelled'} before it ran", {"error": "REVOKED"})
     message, details = _failure(result)
     raise JobFailed(message, details)
 

@@ -2,7 +2,8 @@
 
 A message is kombu's JSON envelope for Redis, its body `[args, kwargs, embed]` as text (no `body_encoding`).
 The kwargs are the job's fields. Headers beyond Celery's: `digest` (of kind and fields), `enqueued_at` (ISO 8601, UTC)
-and `rows`.
+and `rows`. Messages that others send, in the list `records`, lack these three and have a body in base64; a worker
+reads them with `parse`, and `admit`s them: from there on they are like any other.
 https://docs.celeryq.dev/en/stable/internals/protocol.html
 """
 
@@ -13,18 +14,21 @@ import os
 import socket
 from base64 import b64decode
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
+from math import isinf
 from typing import Any, Literal
 
 from lakequeue.errors import InvalidJob
 from lakequeue.jobs import Job, parse_job
 from lakequeue.keys import Lane, Partition, lane_of, partition_of
+from lakequeue.problems import Problems
 
 Op = Literal["write", "update", "delete", "read"]
 
 QUEUE = "records"
+MAX_HEADER_CHARS = 300
 TASKS: Mapping[str, Op] = {
     "records.write": "write",
     "records.update": "update",
@@ -53,7 +57,10 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as the intake reads it; `kwargs` are not validated yet."""
+    """A message as the intake reads it; `kwargs` are not validated yet.
+
+    `eta` and `expires` are ISO 8601 as they were sent; `embed` and the group are what Celery does after the task.
+    """
 
     id: str
     task: str
@@ -63,6 +70,12 @@ class Received:
     rows: int
     root_id: str
     parent_id: str | None
+    args: tuple[Any, ...] = ()
+    eta: str | None = None
+    expires: str | None = None
+    embed: Mapping[str, Any] = field(default_factory=dict)
+    group: str | None = None
+    group_index: int | None = None
 
 
 class NotAMessage(ValueError):
@@ -74,7 +87,7 @@ def encode(job: Job, *, job_id: str, now: datetime) -> Encoded:
     table = str(job.table_name)
     op = job.op
     kwargs = _dumps(job.fields())
-    digest = blake2b(f"{op}:{kwargs}".encode(), digest_size=16).hexdigest()
+    digest = _digest(op, kwargs)
     at = isoformat(now)
     rows = job.row_count
     shown = _text(f"{{'table': {table!r}, 'op': {op!r}, 'rows': {rows}}}")
@@ -102,40 +115,195 @@ def encode(job: Job, *, job_id: str, now: datetime) -> Encoded:
     )
 
 
+def admit(job: Job, received: Received, *, now: datetime) -> Encoded:
+    """A job that came through Celery's own door, as message and record of a lane; `now` is the time of admission.
+
+    What follows the job (`embed`) is no part of either: workers keep it elsewhere.
+    """
+    table, op, job_id = str(job.table_name), job.op, received.id
+    kwargs = _dumps(job.fields())
+    digest, at, rows = _digest(op, kwargs), isoformat(now), job.row_count
+    eta, expires = moment(received.eta, "eta"), moment(received.expires, "expires")
+    headers = {
+        "lang": "py",
+        "task": received.task,
+        "id": job_id,
+        "root_id": received.root_id,
+        "parent_id": received.parent_id,
+        "group": None,
+        "argsrepr": "()",
+        "kwargsrepr": f"{{'table': {table!r}, 'op': {op!r}, 'rows': {rows}}}",
+        "origin": json.loads(origin()),
+        "retries": 0,
+        "eta": eta,
+        "expires": expires,
+        "timelimit": [None, None],
+        "shadow": None,
+        "ignore_result": False,
+        "digest": digest,
+        "enqueued_at": at,
+        "rows": rows,
+    }
+    properties = {
+        "correlation_id": job_id,
+        "reply_to": "",
+        "delivery_mode": 2,
+        "delivery_info": {"exchange": "", "routing_key": QUEUE},
+        "priority": 0,
+        "delivery_tag": job_id,
+    }
+    message = (
+        f'{{"body":{_text(f"[[],{kwargs},{_EMBED}]")},"content-encoding":"utf-8","content-type":"application/json",'
+        f'"headers":{json.dumps(headers)},"properties":{json.dumps(properties)}}}'
+    )
+    record: dict[str, Any] = {
+        "status": "QUEUED",
+        "result": None,
+        "traceback": None,
+        "children": [],
+        "date_done": None,
+        "task_id": job_id,
+        "name": received.task,
+        "table": table,
+        "rows": rows,
+        "digest": digest,
+        "enqueued_at": at,
+    }
+    if received.parent_id is not None:
+        record["parent_id"] = received.parent_id
+    if eta is not None:
+        record["eta"] = eta
+    return Encoded(
+        id=job_id,
+        lane=lane_of(op, table),
+        partition=partition_of(table),
+        digest=digest,
+        record=_text(record),
+        message=message,
+        payload_bytes=len(kwargs.encode()),
+    )
+
+
 def decode(message: bytes) -> Received:
     """Read a message of any client of this major version.
 
     Raises:
         NotAMessage: the bytes are no protocol-2 message in JSON, or name no task of ours.
     """
+    received = parse(message)
+    if received.task not in TASKS:
+        raise NotAMessage(unknown_task())
+    if received.args:
+        raise NotAMessage("positional arguments are not accepted here: give the job's fields as keyword arguments")
+    return received
+
+
+def parse(message: bytes) -> Received:
+    """Read a protocol-2 message of any task, with whatever arguments.
+
+    Raises:
+        NotAMessage: the bytes are none in JSON.
+    """
     try:
-        envelope = json.loads(message)
+        envelope = _loads(message)
         headers = envelope["headers"]
         properties = envelope.get("properties") or {}
         body = envelope["body"]
         if properties.get("body_encoding") == "base64":
             body = b64decode(body, validate=True)
-        args, kwargs, _embed = json.loads(body)
+        args, kwargs, embed = _loads(body)
         job_id, task = headers["id"], headers["task"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise NotAMessage(f"not a Celery protocol-2 message in JSON: {type(exc).__name__}") from exc
     if not isinstance(job_id, str) or not isinstance(kwargs, dict) or not isinstance(args, list):
         raise NotAMessage("a message needs a string id, a list of args and an object of kwargs")
-    if task not in TASKS:
-        raise NotAMessage(f"unknown task; expected one of {', '.join(TASKS)}")
-    if args:
-        raise NotAMessage("positional arguments are not accepted here: give the job's fields as keyword arguments")
-    rows = headers.get("rows")
+    if _plain(task) is None:
+        raise NotAMessage("a message needs the name of its task")
+    index = headers.get("group_index")
     return Received(
         id=job_id,
         task=task,
         kwargs=kwargs,
-        digest=str(headers.get("digest") or ""),
-        enqueued_at=str(headers.get("enqueued_at") or ""),
-        rows=rows if isinstance(rows, int) else 0,
-        root_id=str(headers.get("root_id") or job_id),
-        parent_id=headers.get("parent_id"),
+        digest=_plain(headers.get("digest")) or "",
+        enqueued_at=_aware(headers.get("enqueued_at")),
+        rows=_whole(headers.get("rows")),
+        root_id=_plain(headers.get("root_id")) or job_id,
+        parent_id=_plain(headers.get("parent_id")),
+        args=tuple(args),
+        eta=headers.get("eta"),
+        expires=headers.get("expires"),
+        embed=embed if isinstance(embed, dict) else {},
+        group=headers.get("group"),
+        group_index=index if isinstance(index, int) else None,
     )
+
+
+def _finite(text: str) -> float:
+    number = float(text)
+    if isinf(number):
+        raise ValueError("a number is larger than any DOUBLE")
+    return number
+
+
+def _refuse(text: str) -> None:
+    raise ValueError(f"{text} is no JSON")
+
+
+def _loads(text: str | bytes) -> Any:
+    """JSON without what would be lost or could not be stored again: NaN, Infinity, numbers beyond a double."""
+    return json.loads(text, parse_float=_finite, parse_constant=_refuse)
+
+
+def _plain(value: Any) -> str | None:
+    """A header that is text and can be stored again; None for anything else."""
+    return value if isinstance(value, str) and len(value) <= MAX_HEADER_CHARS and _encodable(value) else None
+
+
+def _encodable(text: str) -> bool:
+    try:
+        text.encode()
+    except UnicodeEncodeError:
+        return False
+    return True
+
+
+def _aware(value: Any) -> str:
+    """A header that is a time with its offset, else the empty text."""
+    text = _plain(value) or ""
+    try:
+        return text if datetime.fromisoformat(text).tzinfo else ""
+    except ValueError:
+        return ""
+
+
+def _whole(value: Any) -> int:
+    return value if type(value) is int and 0 <= value < 2**53 else 0
+
+
+def unknown_task() -> str:
+    return f"unknown task; expected one of {', '.join(TASKS)}"
+
+
+def digest_of(received: Received) -> str:
+    """A digest of a message whose fields are no valid job."""
+    return _digest(received.task, json.dumps([received.args, received.kwargs], sort_keys=True))
+
+
+def moment(text: Any, header: str) -> str | None:
+    """A point in time from a message's header, in the form of `isoformat`; without an offset it is UTC.
+
+    Raises:
+        InvalidJob: it is no ISO 8601.
+    """
+    if text is None:
+        return None
+    try:
+        at = datetime.fromisoformat(text)
+        return isoformat(at if at.tzinfo else at.replace(tzinfo=UTC))
+    except (ValueError, TypeError, OverflowError):
+        problems = Problems()
+        problems.add("bad_time", (header,), "expected a time in ISO 8601, such as 2030-01-31T12:00:00+00:00")
+        raise problems.as_invalid_job("a job") from None
 
 
 def to_job(received: Received) -> Job:
@@ -146,7 +314,42 @@ def to_job(received: Received) -> Job:
     """
     if "id" in received.kwargs or "kind" in received.kwargs:
         raise InvalidJob("id and kind are given by the message's headers", {"errors": []})
-    return parse_job({**received.kwargs, "kind": TASKS[received.task]})
+    kwargs = received.kwargs
+    if received.args:
+        kwargs = {**kwargs, "data": _handed_on(received)}
+    return parse_job({**kwargs, "kind": TASKS[received.task]})
+
+
+def _handed_on(received: Received) -> Any:
+    """The rows in a positional argument: what a chain or a link hands on to a write."""
+    op, given = TASKS[received.task], received.args[0]
+    problems = Problems()
+    if op != "write":
+        msg = "takes no positional argument; in a chain or link, an immutable signature, .si(...), takes none"
+        problems.add("positional", (), f"a {op} {msg}")
+    elif len(received.args) > 1:
+        problems.add("positional", (), f"a write takes one positional argument, its rows, not {len(received.args)}")
+    elif "data" in received.kwargs:
+        msg = "are given twice, as a positional argument and as data; an immutable signature, .si(...), takes none"
+        problems.add("both_forms", ("data",), f"the rows {msg}")
+    elif isinstance(given, dict) and given.keys() == {"data", "count", "total", "receipt"}:
+        return given["data"]  # the page of a read
+    elif not _are_rows(given):
+        msg = "is no row and no list of rows; an immutable signature, .si(...), takes none"
+        problems.add("wrong_type", ("data",), f"what was handed on {msg}")
+    if problems:
+        raise problems.as_invalid_job(f"a {op}")
+    return given
+
+
+def _are_rows(given: Any) -> bool:
+    """Whether a value may be rows; the results of other jobs are none."""
+    rows = given if isinstance(given, list) else [given]
+    return all(isinstance(row, dict) and not isinstance(row.get("receipt"), dict) for row in rows)
+
+
+def _digest(op: str, kwargs: str) -> str:
+    return blake2b(f"{op}:{kwargs}".encode(errors="surrogatepass"), digest_size=16).hexdigest()
 
 
 def isoformat(moment: datetime) -> str:

@@ -9,6 +9,7 @@ import sys
 from pathlib import Path
 
 import pytest
+from lakequeue import parse_job
 
 from tests.fix_system import System
 from worker.settings import describe
@@ -76,6 +77,20 @@ def test_the_example_runs_with_the_clients_wheel_alone(example: str) -> None:
 def test_a_command_of_the_readme_runs(system: System, command: str) -> None:
     done = run(command, system.environ)
     assert done.returncode == 0, done.stdout + done.stderr
+
+
+EXAMPLES = re.findall(r"^\| (\w+) \|[^\n]*\| `(\{[^\n]*\})` \|$", README, re.MULTILINE)
+
+
+@pytest.mark.usefixtures("example")
+@pytest.mark.parametrize(("kind", "job"), EXAMPLES, ids=[kind for kind, _ in EXAMPLES])
+def test_the_example_of_a_verb_runs(system: System, kind: str, job: str) -> None:
+    assert parse_job(job).kind == kind
+    assert system.queue.enqueue(parse_job(job)).result(timeout=30).count >= 1
+
+
+def test_every_verb_has_its_example() -> None:
+    assert [kind for kind, _ in EXAMPLES] == ["write", "update", "delete", "read"]
 
 
 def test_the_servers_are_started_as_the_tests_start_them() -> None:

@@ -1,12 +1,15 @@
 #!lua flags=allow-oom
--- Freeze the jobs of one statement: they become STARTED, and what the statement carries is fixed.
--- ARGV: token, partition, lane, batch, batch it replaces or '', span, identity, attempt, microseconds within which the
---   statement must start, the warehouse's clock minus ours in microseconds, stamp to keep or '',
---   rows each job comes to, then for each job: id, record.
+-- Freeze the jobs of one statement: they become STARTED, and what the statement carries is fixed. Jobs at the list's
+-- head that fail without a statement get their outcome here, so that no takeover has to find out about them again.
+-- ARGV: lease, partition, lane, batch, batch it replaces or '', span, identity, attempt, microseconds within which the
+--   statement must start, microseconds after that until it cannot commit any more, the warehouse's clock minus ours in
+--   microseconds, stamp to keep or '', rows each job comes to, seconds a finished record lives, Unix seconds now,
+--   number of failed jobs, for each: id, record; number of dead letters, for each: id, JSON;
+--   then for each job of the statement: id, record.
 -- `span` is how many messages at the list's head the batch covers, with those that are in no statement.
--- Returns: stamp, start_by (microseconds), and the ids that stay out because they have a final record.
-local token, partition, lane, batch, replaces = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
-if redis.call('GET', 'lakequeue:lease:' .. partition) ~= token then
+-- Returns: stamp, start_by, open_until (microseconds), and the ids that stay out because they have a final record.
+local lease, partition, lane, batch, replaces = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
+if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
   return redis.error_reply('LEASELOST partition ' .. partition)
 end
 local frozen = 'lakequeue:frozen:' .. lane
@@ -14,10 +17,16 @@ local held = redis.call('HGET', frozen, 'batch')
 if held and held ~= batch and held ~= replaces then
   return redis.error_reply('FROZEN ' .. lane .. ' holds another batch')
 end
+local function finished(id)
+  local record = redis.call('GET', 'celery-task-meta-' .. id)
+  local state = record and string.match(record, '^{"status": ?"(%u+)"')
+  return state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED'
+end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
-local start_by = now + tonumber(ARGV[9]) + tonumber(ARGV[10])
-local stamp = tonumber(ARGV[11])
+local start_by = now + tonumber(ARGV[9]) + tonumber(ARGV[11])
+local open_until = start_by + tonumber(ARGV[10])
+local stamp = tonumber(ARGV[12])
 if string.sub(lane, 1, 1) == 'r' then
   stamp = 0
 elseif not stamp then
@@ -26,20 +35,44 @@ elseif not stamp then
   stamp = math.max(now, last + 1)
   redis.call('SET', key, string.format('%.0f', stamp))
 end
+local at = 17
+for _ = 1, tonumber(ARGV[16]) do
+  if not finished(ARGV[at]) then
+    redis.call('SET', 'celery-task-meta-' .. ARGV[at], ARGV[at + 1], 'EX', ARGV[14])
+    redis.call('PUBLISH', 'celery-task-meta-' .. ARGV[at], ARGV[at + 1])
+    local callbacks = redis.call('HGET', 'lakequeue:callbacks', ARGV[at])
+    if callbacks then
+      redis.call('RPUSH', 'lakequeue:outbox', '{"after":' .. callbacks .. ',"record":' .. ARGV[at + 1] .. '}')
+      redis.call('HDEL', 'lakequeue:callbacks', ARGV[at])
+    end
+  end
+  at = at + 2
+end
+local letters = tonumber(ARGV[at])
+at = at + 1
+for _ = 1, letters do
+  redis.call('HSET', 'lakequeue:dead', ARGV[at], ARGV[at + 1])
+  redis.call('ZADD', 'lakequeue:dead:index', ARGV[15], ARGV[at])
+  at = at + 2
+end
 local ids, out = {}, {}
-for i = 13, #ARGV, 2 do
-  local key = 'celery-task-meta-' .. ARGV[i]
-  local record = redis.call('GET', key)
-  local state = record and string.match(record, '^{"status": ?"(%u+)"')
-  if state ~= 'SUCCESS' and state ~= 'FAILURE' and state ~= 'REVOKED' then
-    redis.call('SET', key, ARGV[i + 1])
-    ids[#ids + 1] = ARGV[i]
-  else
+for i = at, #ARGV, 2 do
+  if finished(ARGV[i]) then
     out[#out + 1] = ARGV[i]
+    -- A revoked job's record outlives its message, which goes when this batch is settled, or at a later try.
+    if string.match(redis.call('GET', 'celery-task-meta-' .. ARGV[i]), '^{"status": ?"REVOKED"') then
+      redis.call('EXPIRE', 'celery-task-meta-' .. ARGV[i], ARGV[14])
+    end
+  else
+    redis.call('SET', 'celery-task-meta-' .. ARGV[i], ARGV[i + 1])
+    ids[#ids + 1] = ARGV[i]
   end
 end
-local stamp_text, start_text = string.format('%.0f', stamp), string.format('%.0f', start_by)
+local function text(number)
+  return string.format('%.0f', number)
+end
 redis.call('DEL', frozen)
 redis.call('HSET', frozen, 'batch', batch, 'span', ARGV[6], 'identity', ARGV[7], 'attempt', ARGV[8],
-  'stamp', stamp_text, 'start_by', start_text, 'ids', table.concat(ids, ' '), 'counts', ARGV[12])
-return { stamp_text, start_text, out }
+  'stamp', text(stamp), 'start_by', text(start_by), 'open_until', text(open_until),
+  'ids', table.concat(ids, ' '), 'counts', ARGV[13])
+return { text(stamp), text(start_by), text(open_until), out }

@@ -1,6 +1,6 @@
 #!lua flags=allow-oom
 -- What there is to do in a lane: its frozen batch, its wait, and the messages at its head.
--- ARGV: token, partition, lane, first, last.
+-- ARGV: lease, partition, lane, first, last.
 if redis.call('GET', 'lakequeue:lease:' .. ARGV[2]) ~= ARGV[1] then
   return redis.error_reply('LEASELOST partition ' .. ARGV[2])
 end

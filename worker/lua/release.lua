@@ -2,7 +2,8 @@
 -- Give partitions back. ARGV: token, 'leaving' or 'staying', partitions…
 for i = 3, #ARGV do
   local key = 'lakequeue:lease:' .. ARGV[i]
-  if redis.call('GET', key) == ARGV[1] then
+  local mark = ARGV[1] .. '#'
+  if string.sub(redis.call('GET', key) or '', 1, #mark) == mark then
     redis.call('DEL', key)
   end
 end

@@ -1,11 +1,12 @@
 #!lua flags=allow-oom
 -- Store outcomes, keep dead letters, and remove the settled messages: all of it, or nothing.
--- ARGV: token, partition, lane, batch, messages to remove, seconds a finished record lives, Unix seconds now,
+-- ARGV: lease, partition, lane, batch, messages to remove, seconds a finished record lives, Unix seconds now,
 --   attempts so far, Unix milliseconds until which the lane waits, error code (attempts '' if it does not wait),
 --   number of outcomes, then for each: id, '1' if final, record; then for each dead letter: id, JSON.
--- The first final outcome of a job wins. Returns how many messages the lane holds now; -1 if it was settled before.
-local token, partition, lane, batch = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
-if redis.call('GET', 'lakequeue:lease:' .. partition) ~= token then
+-- The first final outcome of a job wins; what follows the job goes into the outbox with it.
+-- Returns how many messages the lane holds now; -1 if it was settled before.
+local lease, partition, lane, batch = ARGV[1], ARGV[2], ARGV[3], ARGV[4]
+if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
   return redis.error_reply('LEASELOST partition ' .. partition)
 end
 local frozen = 'lakequeue:frozen:' .. lane
@@ -13,6 +14,7 @@ if redis.call('HGET', frozen, 'batch') ~= batch then
   return -1
 end
 local outcomes = tonumber(ARGV[11])
+local any_callbacks = redis.call('EXISTS', 'lakequeue:callbacks') == 1
 for i = 12, 11 + outcomes * 3, 3 do
   local key = 'celery-task-meta-' .. ARGV[i]
   local record = redis.call('GET', key)
@@ -21,6 +23,11 @@ for i = 12, 11 + outcomes * 3, 3 do
     if ARGV[i + 1] == '1' then
       redis.call('SET', key, ARGV[i + 2], 'EX', ARGV[6])
       redis.call('PUBLISH', key, ARGV[i + 2])
+      local callbacks = any_callbacks and redis.call('HGET', 'lakequeue:callbacks', ARGV[i])
+      if callbacks then
+        redis.call('RPUSH', 'lakequeue:outbox', '{"after":' .. callbacks .. ',"record":' .. ARGV[i + 2] .. '}')
+        redis.call('HDEL', 'lakequeue:callbacks', ARGV[i])
+      end
     else
       redis.call('SET', key, ARGV[i + 2])
     end

@@ -87,7 +87,10 @@ def test_celery_reaches_the_worker_and_it_takes_no_queue_of_kombu(system: System
     app = Celery(broker=system.redis.url, backend=system.redis.url)
     inspect = app.control.inspect(timeout=5, limit=1)
     assert list((inspect.ping() or {}).values()) == [{"ok": "pong"}]
-    assert list((inspect.active_queues() or {"x": []}).values()) == [[]]
+    consumed = [queue["name"] for queues in (inspect.active_queues() or {}).values() for queue in queues]
+    assert consumed == ["records"]  # by the intake
+    replies = app.control.add_consumer("records", reply=True, timeout=5, limit=1)
+    assert "no others" in str(replies)
 
 
 @pytest.fixture

@@ -1,0 +1,189 @@
+"""What becomes of a message that came through Celery's own door. It never fails: what cannot be read blocks nothing."""
+
+from __future__ import annotations
+
+import json
+import logging
+from collections.abc import Mapping
+from dataclasses import dataclass
+from datetime import datetime
+from hashlib import blake2b
+from typing import Any, Literal
+
+from lakequeue import wire
+from lakequeue.errors import InvalidJob
+from lakequeue.identifiers import check_job_id
+
+from tasks import records
+from tasks.records import Member, Outcome
+
+log = logging.getLogger(__name__)
+
+Verdict = Literal["job", "late", "bad", "letter"]
+
+
+@dataclass(frozen=True, slots=True)
+class Admission:
+    """One message, and what `lua/admit.lua` is to do with it. All is text or bytes, ready to be sent."""
+
+    verdict: Verdict
+    raw: bytes
+    id: str = ""
+    digest: str = ""
+    record: str = ""
+    lane: str = ""
+    partition: int | str = ""
+    message: str = ""
+    due: float | None = None
+    callbacks: str = ""
+    letter_id: str = ""
+    letter: str = ""
+    member: Member | None = None
+    """For events, with the `outcome` of a job that failed; without one it came too late."""
+    outcome: Outcome | None = None
+
+    def args(self) -> list[bytes | str | int]:
+        due = "" if self.due is None else f"{self.due:.6f}"
+        texts: list[bytes | str | int] = [self.verdict, self.raw, self.id, self.digest, self.record, self.lane]
+        texts += [self.partition, self.message, due, self.callbacks, self.letter_id, self.letter]
+        return [text.encode() if isinstance(text, str) else text for text in texts]
+
+    @property
+    def size(self) -> int:
+        return len(self.raw) + len(self.message) + len(self.letter)
+
+
+def admission(raw: bytes, now: datetime) -> Admission:
+    try:
+        found = _admission(raw, now)
+        found.args()  # as UTF-8, which a lone surrogate in a foreign header cannot be
+    except Exception as exc:  # whatever is in it: anyone may write to this list
+        log.warning("an unreadable message: %s", type(exc).__name__)
+        return _unreadable(raw, f"not a message of a job: {type(exc).__name__}", now)
+    return found
+
+
+def conflict(given: Admission, now: datetime) -> Admission:
+    """A message whose id is known with another payload: the job of that id goes on, this is kept apart."""
+    reason = f"job {given.id} is known already, with another payload: give a new id, or the same payload"
+    name = "conflict-" + _hash(given.raw)
+    return _letter(given.raw, Member(name, "records.unknown", "", 0, "", "", name), reason, "JOB_CONFLICT", now)
+
+
+def _admission(raw: bytes, now: datetime) -> Admission:
+    try:
+        received = wire.parse(raw)
+        check_job_id(received.id)
+    except ValueError as exc:
+        known = _headers_alone(raw)
+        if known is None:
+            return _unreadable(raw, str(exc), now)
+        return _bad(raw, known, known.digest, InvalidJob(str(exc), {"errors": []}), now)
+    digest = wire.digest_of(received)
+    try:
+        if received.task not in wire.TASKS:
+            raise InvalidJob(wire.unknown_task(), {"errors": []})
+        job = wire.to_job(received)
+        encoded = wire.admit(job, received, now=now)
+        due = wire.moment(received.eta, "eta")
+        expires = wire.moment(received.expires, "expires")
+    except InvalidJob as exc:
+        return _bad(raw, received, digest, exc, now)
+    callbacks = _callbacks(received)
+    if expires is not None and expires <= wire.isoformat(now):
+        member = _member(received, str(job.table_name), job.row_count, encoded.digest, now)
+        record = records.revoked(member, reason="expired", finished_at=wire.isoformat(now))
+        return Admission("late", raw, received.id, encoded.digest, record, callbacks=callbacks, member=member)
+    later = datetime.fromisoformat(due) if due else now
+    return Admission(
+        "job",
+        raw,
+        received.id,
+        encoded.digest,
+        encoded.record,
+        encoded.lane,
+        encoded.partition,
+        encoded.message,
+        later.timestamp() if later > now else None,
+        callbacks,
+    )
+
+
+def _headers_alone(raw: bytes) -> wire.Received | None:
+    """Who sent a message whose body cannot be read (NaN in it, or pickle), so that the sender can be told."""
+    try:
+        headers = json.loads(raw)["headers"]
+        job_id = check_job_id(headers["id"])
+    except Exception:
+        return None
+    task = headers.get("task")
+    name = task if isinstance(task, str) else "records.unknown"
+    return wire.Received(job_id, name, {}, _hash(raw), "", 0, job_id, None)
+
+
+def _bad(raw: bytes, received: wire.Received, digest: str, error: InvalidJob, now: datetime) -> Admission:
+    member = _member(received, "", 0, digest, now)
+    at = wire.isoformat(now)
+    details = {"error": "INVALID_JOB", **error.details}
+    outcome = records.failed(member, message=error.message, details=details, error="INVALID_JOB", finished_at=at)
+    letter = records.dead_letter(
+        member, message=raw, reason=error.message, details=details, committed="not_committed", at=at
+    )
+    return Admission(
+        "bad",
+        raw,
+        received.id,
+        digest,
+        outcome.record,
+        callbacks=_callbacks(received),
+        letter_id=received.id,
+        letter=letter,
+        member=member,
+        outcome=outcome,
+    )
+
+
+def _unreadable(raw: bytes, reason: str, now: datetime) -> Admission:
+    name = "unreadable-" + _hash(raw)
+    return _letter(raw, Member(name, "records.unknown", "", 0, "", "", name), reason, "INVALID_JOB", now)
+
+
+def _letter(raw: bytes, member: Member, reason: str, code: str, now: datetime) -> Admission:
+    letter = records.dead_letter(
+        member,
+        message=raw,
+        reason=reason,
+        details={"error": code},
+        committed="not_committed",
+        at=wire.isoformat(now),
+    )
+    return Admission("letter", raw, letter_id=member.id, letter=letter)
+
+
+def _member(received: wire.Received, table: str, rows: int, digest: str, now: datetime) -> Member:
+    parent = received.parent_id if isinstance(received.parent_id, str) else None
+    at = wire.isoformat(now)
+    return Member(received.id, received.task[:200], table, rows, digest, at, received.root_id, parent)
+
+
+def _callbacks(received: wire.Received) -> str:
+    """What Celery does after the task, with what it takes to do it; '' if there is nothing."""
+    embed: Mapping[str, Any] = received.embed
+    wanted = {name: embed.get(name) for name in ("callbacks", "errbacks", "chain", "chord")}
+    if not any(wanted.values()):
+        return ""
+    return json.dumps(
+        {
+            "id": received.id,
+            "task": received.task,
+            "root_id": received.root_id,
+            "parent_id": received.parent_id,
+            "group": received.group,
+            "group_index": received.group_index,
+            **wanted,
+        }
+    )
+
+
+def _hash(raw: bytes) -> str:
+    return blake2b(raw, digest_size=12).hexdigest()

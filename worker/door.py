@@ -1,0 +1,118 @@
+"""Celery's own door: what `send_task` and the like leave in kombu's lists, and delayed jobs that are due."""
+
+from __future__ import annotations
+
+import logging
+import threading
+import time
+from collections.abc import Sequence
+from datetime import UTC, datetime
+from importlib import resources
+
+import redis
+from lakequeue import wire
+from redis.exceptions import OutOfMemoryError
+
+from worker.admission import Admission, admission, conflict
+from worker.lane import Notify
+
+log = logging.getLogger(__name__)
+
+POLL_S = 0.1
+"""How often the lists are looked at."""
+
+OUTAGE_S = 1.0
+"""The pause after an error of Redis'."""
+
+CHUNK = 200
+CHUNK_BYTES = 2_000_000
+DUE_AT_ONCE = 500
+
+LISTS = (wire.QUEUE, *(f"{wire.QUEUE}\x06\x16{step}" for step in (3, 6, 9)))
+"""kombu's list and those of its priorities, the most urgent first (`kombu/transport/redis.py`, `_q_for_pri`)."""
+
+
+class Door:
+    """A thread that drains the lists in order. Any number of workers may do so: a message leaves its list, and is a
+    job, in one step."""
+
+    def __init__(self, client: redis.Redis, *, expires_s: int, notify: Notify) -> None:
+        self._client = client
+        self._expires_s = expires_s
+        self._notify = notify
+        self._stopping = threading.Event()
+        self._thread = threading.Thread(target=self._run, name="door", daemon=True)
+        folder = resources.files("worker").joinpath("lua")
+        self._peek, self._admit, self._due = (
+            client.register_script(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8"))
+            for name in ("peek", "admit", "due")
+        )
+
+    def start(self) -> None:
+        self._thread.start()
+
+    def stop(self) -> None:
+        self._stopping.set()
+        self._thread.join(timeout=10)
+
+    def _run(self) -> None:
+        silent = False
+        while not self._stopping.is_set():
+            pause = 0.0
+            try:
+                moved = self._drain() + self._move_due()
+                pause = 0.0 if moved else POLL_S
+                silent = False
+            except OutOfMemoryError:
+                if not silent:
+                    log.warning("redis is at its maxmemory: messages stay in the queue %s", wire.QUEUE)
+                silent, pause = True, OUTAGE_S
+            except (redis.RedisError, OSError) as exc:
+                if not silent:
+                    log.warning("queue %s not read: %s", wire.QUEUE, type(exc).__name__)
+                silent, pause = True, OUTAGE_S
+            except Exception:
+                log.exception("queue %s not read; nothing was lost, it is tried again", wire.QUEUE)
+                pause = OUTAGE_S
+            if pause:
+                self._stopping.wait(pause)
+
+    def _drain(self) -> int:
+        """Take the oldest messages of the most urgent list. Returns how many there were."""
+        found = self._peek(keys=[], args=[CHUNK, CHUNK_BYTES, *LISTS])
+        if not found:
+            return 0
+        name, messages = found
+        now = datetime.now(UTC)
+        left = [admission(message, now) for message in messages]
+        while left:
+            answers = self._send(name, left)
+            if not answers:
+                break  # another worker was faster
+            self._tell([each for each, answer in zip(left, answers, strict=False) if answer == b"ended"])
+            taken = len(answers)
+            if answers[-1] == b"differs":
+                log.warning("id=%s is known already, with another payload: a dead letter", left[taken - 1].id)
+                left[taken - 1] = conflict(left[taken - 1], now)
+                taken -= 1
+            left = left[taken:]
+        return len(messages)
+
+    def _tell(self, ended: Sequence[Admission]) -> None:
+        for each in ended:
+            if each.member is not None:
+                self._notify("received", [each.member], ())
+                if each.outcome is None:
+                    self._notify("expired", [each.member], ())
+                else:
+                    self._notify("settled", [each.member], [each.outcome])
+
+    def _send(self, name: bytes, messages: Sequence[Admission]) -> list[bytes]:
+        args: list[bytes | str | int] = [name, self._expires_s, f"{time.time():.3f}"]
+        for each in messages:
+            args += each.args()
+        answers: list[bytes] = self._admit(keys=[], args=args)
+        return answers
+
+    def _move_due(self) -> int:
+        return int(self._due(keys=[], args=[f"{time.time():.6f}", DUE_AT_ONCE]))
