@@ -20,8 +20,8 @@ def run(queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse, jobs
         for text in (
             "CREATE CATALOG shop",
             "CREATE SCHEMA shop.sales",
-            f"CREATE TABLE {TABLE} (id INT, name STRING, amount DECIMAL(10,2), created_at TIMESTAMP, created_by STRING, "
-            "updated_at TIMESTAMP, updated_by STRING, deleted_at TIMESTAMP, _job_id STRING)",
+            f"CREATE TABLE {TABLE} (id INT, name STRING, amount DECIMAL(10,2), created_at TIMESTAMP, "
+            "created_by STRING, updated_at TIMESTAMP, updated_by STRING, deleted_at TIMESTAMP, _job_id STRING)",
         ):
             cursor.execute(text)
     handles = list(queue.enqueue_many({**job, "table": TABLE} for job in jobs))
