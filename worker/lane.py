@@ -344,6 +344,7 @@ _ADVICE = {
     "shape": "the job does not fit the table ({code}); compare its columns with the table's",
     "missing": "the table does not exist ({code}); create it, or enqueue with auto_create and schema_definition",
     "permission": "the worker may not do this ({code}); grant it the privilege, then replay the job",
+    "warehouse": "the warehouse gave no answer to it, again and again ({code}); it was not committed",
     "answer": "whether it was committed is not known ({code}); look for its _job_id in the table before replaying it",
 }
 

@@ -59,7 +59,7 @@ class Plan:
         first = self.jobs[middle].job_id
         cut = next(i for i, entry in enumerate(self.entries) if entry.member.id == first)
         return (
-            Plan(self.table, self.entries[:cut], self.jobs[:middle]),
+            Plan(self.table, self.entries[:cut], self.jobs[:middle], self.refusals),
             Plan(self.table, self.entries[cut:], self.jobs[middle:]),
         )
 

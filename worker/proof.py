@@ -96,10 +96,9 @@ class Prover:
         now, found = proof.rows[0][0], int(proof.rows[0][1])
         if found:
             log.info("batch=%s table=%s proved=committed", frozen.batch, place.table)
-            counts = dict(zip(frozen.ids, frozen.counts, strict=True)) if frozen.counts else {}
             notes = ["its answer was lost; found by its stamp in the table"]
             at = wire.isoformat(datetime.now(UTC))
-            return self._committed(place, plan, frozen, counts, None, at, notes)
+            return self._committed(place, plan, frozen, frozen.counted(), None, at, notes)
         left = _open_for(frozen, now.replace(tzinfo=now.tzinfo or UTC))
         if left > 0:
             log.info("batch=%s table=%s proved=not_yet wait_s=%.1f", frozen.batch, place.table, left)
@@ -113,7 +112,7 @@ class Prover:
             return self._repeat(place, plan, frozen)
         if len(plan.jobs) > 1:
             return self._halve(place, plan, frozen)
-        failure = Failure("unknown", "answer", "ANSWER_LOST", None, "")
+        failure = Failure("unknown", "warehouse", "ANSWER_LOST", None, "")
         refused = [refused_by(entry, failure, alone=False) for entry in plan.joined()]
         return Turn.of(self._desk.settle(place, frozen, remove=frozen.span, refused=[*plan.refusals, *refused]))
 

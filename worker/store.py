@@ -25,6 +25,10 @@ Lease = NewType("Lease", str)
 """What a script asks for to change a partition: the owner's token and the number of this lease."""
 
 
+NOT_FOUND = -1
+"""The count of a job that must find a row and does not."""
+
+
 class LeaseLost(Exception):
     """The partition has another owner now; nothing was changed."""
 
@@ -61,6 +65,13 @@ class Frozen:
     counts: tuple[int, ...] = ()
     open_until_us: int = 0
     """On the warehouse's clock: later it cannot commit any more."""
+
+    def counted(self) -> dict[str, int]:
+        """The rows each job comes to, NOT_FOUND where it has to find some and there are none.
+
+        Empty if jobs turned out to be finished while it was frozen: then it was frozen anew before it was sent.
+        """
+        return dict(zip(self.ids, self.counts, strict=True)) if len(self.ids) == len(self.counts) else {}
 
 
 @dataclass(frozen=True, slots=True)

@@ -15,10 +15,10 @@ from tasks.prepared import LARGEST_BYTES, Key
 from tasks.records import Committed, Member
 from tasks.sql import Statement
 from tasks.verdicts import Failure
-from worker.lane import CHUNK, Desk, Refusal, Turn, refused_by
+from worker.lane import CHUNK, Desk, Entry, Refusal, Turn, refused_by
 from worker.plan import Plan, Planner
 from worker.proof import Prover
-from worker.store import Frozen, Head, Place
+from worker.store import NOT_FOUND, Frozen, Head, Place
 from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed
 
@@ -86,13 +86,14 @@ class WriteLane:
             return self._failed(place, plan, frozen, members, exc.failure)
         plan, folded, frozen = self._freeze(place, plan, counts, attempt=attempt, replaces=replaces, again=again)
         members = [entry.member for entry in plan.joined()]
-        refused = [_not_found(plan, job_id) for job_id in folded.missing]
         started_at = wire.isoformat(datetime.now(UTC))
         statement = plan.batch.statement(
             folded, stamp_us=frozen.stamp_us, start_by_us=frozen.start_by_us, guarded=again is not None
         )
-        if statement is not None and payload_bytes(statement) > LARGEST_BYTES and len(plan.jobs) > 1:
-            return self._halved(place, plan, frozen)
+        if statement is not None and payload_bytes(statement) > LARGEST_BYTES:
+            if len(plan.jobs) > 1:
+                return self._halved(place, plan, frozen)
+            return Turn.of(self._desk.settle(place, frozen, remove=plan.span, refused=[_too_large(plan)]))
         answer = None
         if statement is not None:
             try:
@@ -100,13 +101,13 @@ class WriteLane:
             except StatementFailed as exc:
                 return self._failed(place, plan, frozen, members, exc.failure)
             self._log(place, frozen, len(members), answer)
-        known = dict(zip(again.ids, again.counts, strict=True)) if again and again.counts else folded.counts
+        counted = again.counted() if again else {}
         notes = [] if again is None else ["sent again after its first answer was lost"]
         sent = None if plan.batch.key_columns or again is not None else sum(folded.counts.values())
         if answer is not None and sent is not None and answer.affected != sent:
             notes.append(f"the warehouse counted {answer.affected} rows, {sent} were sent")
             log.error("batch=%s table=%s rows=%d affected=%s", frozen.batch, place.table, sent, answer.affected)
-        return self._committed(place, plan, frozen, known, answer, started_at, notes, refused)
+        return self._committed(place, plan, frozen, counted or frozen.counted(), answer, started_at, notes)
 
     def _count(self, plan: Plan) -> Counts:
         """What the table holds of the keys that the jobs look for."""
@@ -130,11 +131,12 @@ class WriteLane:
                 span=plan.span,
                 attempt=attempt,
                 identity=plan.table.identity,
-                counts=[folded.counts.get(member.id, 0) for member in members],
+                counts=[folded.counts.get(member.id, NOT_FOUND) for member in members],
                 replaces=replaces,
                 again=again,
                 refused=plan.refusals,
             )
+            plan.refusals = []
             if not excluded:
                 return plan, folded, frozen
             plan = plan.without(excluded)
@@ -152,13 +154,17 @@ class WriteLane:
         answer: Answer | None,
         started_at: str,
         notes: Sequence[str],
-        refused: Sequence[Refusal] = (),
     ) -> Turn:
+        refused = [_not_found(entry) for entry in plan.entries if counts.get(entry.member.id) == NOT_FOUND]
         ids = set(frozen.ids) - {refusal.entry.member.id for refusal in refused}
         found = (entry.member for entry in plan.entries if entry.member.id in ids)
         members = list({member.id: member for member in found}.values())
         receipt = self._desk.receipt(
-            frozen, jobs=len(members), rows=sum(counts.values()), answer=answer, started_at=started_at
+            frozen,
+            jobs=len(members),
+            rows=sum(rows for rows in counts.values() if rows != NOT_FOUND),
+            answer=answer,
+            started_at=started_at,
         )
         shared = {**receipt, "notes": list(notes)} if notes else receipt
         committed = Committed(shared, finished_at=receipt["finished_at"])
@@ -245,8 +251,13 @@ class WriteLane:
         )
 
 
-def _not_found(plan: Plan, job_id: str) -> Refusal:
-    entry = next(entry for entry in plan.entries if entry.member.id == job_id)
+def _not_found(entry: Entry) -> Refusal:
     op = entry.member.task.removeprefix("records.")
     message = f"{op} {entry.member.table}: no row has this key, and must_exist is set; nothing was changed"
     return Refusal(entry, message, {}, "ROW_NOT_FOUND")
+
+
+def _too_large(plan: Plan) -> Refusal:
+    (entry,) = plan.joined()
+    message = f"the job does not fit one statement of {LARGEST_BYTES:,} bytes: split its rows over several jobs"
+    return Refusal(entry, f"{entry.member.task} on {entry.member.table}: {message}", {}, "TOO_LARGE")

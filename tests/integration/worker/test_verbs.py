@@ -254,3 +254,24 @@ def test_a_thousand_first_writes_make_one_table(system: System, table: str) -> N
     made = system.warehouse.counts() - before
     assert made["CREATE_TABLE"] == 1
     assert system.queue.read(table, limit=1).result(timeout=30).total == 1000
+
+
+def test_a_lost_answer_changes_no_outcome(queue: Queue, filled: str, system: System) -> None:
+    merge = {"on": "ExecuteStatement", "match": f"^MERGE INTO `shop`.`sales`.`{filled.split('.')[2]}`", "times": 1}
+    system.warehouse.fault({**merge, "action": "delay", "seconds": 0.5}, {**merge, "action": "drop_after"})
+    mix: list[dict[str, Any]] = [
+        {"kind": "update", "table": filled, "key": {"id": 1}, "updates": {"name": "first"}},
+        {"kind": "update", "table": filled, "key": {"id": 2}, "updates": {"name": "second"}},
+        {"kind": "update", "table": filled, "key": {"id": 99}, "updates": {"name": "x"}, "must_exist": True},
+        {"kind": "update", "table": filled, "key": {"id": 98}, "updates": {"name": "x"}},
+        {"kind": "delete", "table": filled, "keys": [{"id": 3}, {"id": 4}], "soft": False},
+    ]
+    handles = list(queue.enqueue_many(mix))
+    outcomes = []
+    for handle in handles:
+        try:
+            outcomes.append(done(handle).count)
+        except JobFailed as exc:
+            outcomes.append(exc.details["error"])
+    assert outcomes == [1, 1, "ROW_NOT_FOUND", 0, 2]
+    assert rows(queue, filled) == [(1, "first"), (2, "second"), (5, "n5")]
