@@ -53,11 +53,13 @@ class _Rows:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """What a batch comes to. `counts` are rows by job id; `missing` are jobs that must find rows and did not."""
+    """What a batch comes to. `counts` are rows by job id, `missing` the jobs that must find rows and did not, `after` what
+    the table holds of each key once the statement is committed."""
 
     sources: list[Source]
     counts: dict[str, int]
     missing: frozenset[str]
+    after: dict[Key, Found]
 
 
 def fold(jobs: Sequence[Prepared], counts: Mapping[Key, Found], key_of: Callable[[Values], Key | None]) -> Folded:
@@ -94,7 +96,8 @@ def fold(jobs: Sequence[Prepared], counts: Mapping[Key, Found], key_of: Callable
                     result[job.job_id] = sum(_remove(rows_of(key), key, job) for key in job.keys)
     changes = [rows.change for rows in state.values() if rows.change is not None]
     added = loose + [source for rows in state.values() for source in rows.added]
-    return Folded(changes + added, result, frozenset(missing))
+    after = {key: _found(rows) for key, rows in state.items()}
+    return Folded(changes + added, result, frozenset(missing), after)
 
 
 def _add(
@@ -161,3 +164,8 @@ def _live(rows: _Rows) -> int:
 def _matched(rows: _Rows, job: Removal) -> int:
     """The rows a removal takes: a soft one those that are live, a hard one all."""
     return _live(rows) if job.soft else rows.live + rows.deleted + len(rows.added)
+
+
+def _found(rows: _Rows) -> Found:
+    soft = sum(1 for source in rows.added if source.soft)
+    return Found(rows.live + len(rows.added) - soft, rows.deleted + soft)

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 from collections.abc import Callable, Mapping, Sequence
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from lakequeue import wire
@@ -24,7 +25,16 @@ from worker.warehouse import Answer, StatementFailed
 
 log = logging.getLogger(__name__)
 
-Counts = Mapping[Key, Found]
+
+@dataclass(slots=True)
+class Counts:
+    """What the table holds of the keys that a batch looks for, kept up to date as parts of it are committed.
+
+    `stale` once a part was committed that added rows without looking for any: its keys are not known.
+    """
+
+    found: dict[Key, Found] = field(default_factory=dict)
+    stale: bool = False
 
 
 class WriteLane:
@@ -60,8 +70,22 @@ class WriteLane:
         frozen, _ = self._desk.freeze(place, members, span=plan.span, attempt=attempt, replaces=replaces)
         return Turn.after(self._desk.postpone(place, frozen, members, failure, attempts=attempt))
 
-    def _run(self, place: Place, plan: Plan, *, attempt: int, replaces: str = "", again: Frozen | None = None) -> Turn:
-        """Count, freeze, send and settle a plan. `again`: the guarded repeat of a batch that was frozen before."""
+    def _run(
+        self,
+        place: Place,
+        plan: Plan,
+        *,
+        attempt: int,
+        replaces: str = "",
+        again: Frozen | None = None,
+        counts: Counts | None = None,
+    ) -> Turn:
+        """Count, freeze, send and settle a plan.
+
+        Args:
+            again: the batch frozen before, of which this is the guarded repeat.
+            counts: what a count for a larger plan said; without it a plan with keys is counted.
+        """
         if plan.table is None or not plan.jobs:
             frozen, _ = self._desk.freeze(
                 place,
@@ -74,7 +98,7 @@ class WriteLane:
             )
             return Turn.of(self._desk.settle(place, frozen, remove=plan.span))
         try:
-            counts = self._count(plan)
+            counts = self._count(plan) if counts is None else counts
         except StatementFailed as exc:
             held = again.batch if again else replaces
             if exc.failure.verdict != "permanent":  # a count changes nothing: lost or late, it is asked again
@@ -92,15 +116,17 @@ class WriteLane:
         )
         if statement is not None and payload_bytes(statement) > LARGEST_BYTES:
             if len(plan.jobs) > 1:
-                return self._halved(place, plan, frozen)
+                return self._halved(place, plan, frozen, counts)
             return Turn.of(self._desk.settle(place, frozen, remove=plan.span, refused=[_too_large(plan)]))
         answer = None
         if statement is not None:
             try:
                 answer = self._execute(statement)
             except StatementFailed as exc:
-                return self._failed(place, plan, frozen, members, exc.failure)
+                return self._failed(place, plan, frozen, members, exc.failure, counts)
             self._log(place, frozen, len(members), answer)
+        counts.found.update(folded.after)
+        counts.stale = counts.stale or not plan.batch.key_columns
         counted = again.counted() if again else {}
         notes = [] if again is None else ["sent again after its first answer was lost"]
         sent = None if plan.batch.key_columns or again is not None else sum(folded.counts.values())
@@ -113,9 +139,9 @@ class WriteLane:
         """What the table holds of the keys that the jobs look for."""
         batch = plan.batch
         if not (keys := batch.keys()):
-            return {}
+            return Counts()
         answer = self._execute(batch.count_statement(keys))
-        return {keys[int(i)]: Found(int(live), int(deleted)) for i, live, deleted in answer.rows}
+        return Counts({keys[int(i)]: Found(int(live), int(deleted)) for i, live, deleted in answer.rows})
 
     def _freeze(
         self, place: Place, plan: Plan, counts: Counts, *, attempt: int, replaces: str, again: Frozen | None
@@ -123,7 +149,7 @@ class WriteLane:
         """Freeze what the jobs come to; without those that turn out to be finished or cancelled, if there are any."""
         assert plan.table is not None
         while True:
-            folded = plan.batch.fold(counts)
+            folded = plan.batch.fold(counts.found)
             members = [entry.member for entry in plan.joined()]
             frozen, excluded = self._desk.freeze(
                 place,
@@ -178,7 +204,15 @@ class WriteLane:
         )
         return Turn.of(left)
 
-    def _failed(self, place: Place, plan: Plan, frozen: Frozen, members: Sequence[Member], failure: Failure) -> Turn:
+    def _failed(
+        self,
+        place: Place,
+        plan: Plan,
+        frozen: Frozen,
+        members: Sequence[Member],
+        failure: Failure,
+        counts: Counts | None = None,
+    ) -> Turn:
         log.warning(
             "batch=%s table=%s jobs=%d attempt=%d verdict=%s error=%s",
             frozen.batch,
@@ -198,14 +232,18 @@ class WriteLane:
             changed = Failure("transient", "session", failure.error_class, failure.sqlstate, failure.text)
             return Turn.after(self._desk.postpone(place, frozen, members, changed, attempts=frozen.attempt))
         if failure.cause in ("row", "unlisted") and len(plan.jobs) > 1:
-            return self._halved(place, plan, frozen)
+            return self._halved(place, plan, frozen, counts)
         refused = [refused_by(entry, failure, alone=len(members) == 1) for entry in plan.joined()]
         return Turn.of(self._desk.settle(place, frozen, remove=plan.span, refused=refused))
 
-    def _halved(self, place: Place, plan: Plan, frozen: Frozen) -> Turn:
+    def _halved(self, place: Place, plan: Plan, frozen: Frozen, counts: Counts | None = None) -> Turn:
+        """Run the halves one after the other. Nothing of the whole was committed, so its `counts` still hold."""
         first, second = plan.halves()
-        turn = self._run(place, first, attempt=frozen.attempt, replaces=frozen.batch)
-        return self._run(place, second, attempt=frozen.attempt) if turn.settled else turn
+        turn = self._run(place, first, attempt=frozen.attempt, replaces=frozen.batch, counts=counts)
+        if not turn.settled:
+            return turn
+        fresh = None if counts is None or counts.stale else counts
+        return self._run(place, second, attempt=frozen.attempt, counts=fresh)
 
     def _changed(self, place: Place, plan: Plan) -> bool:
         """Describe the table again. True if it is not what the plan was made for: planning anew can help."""

@@ -173,6 +173,38 @@ def test_a_row_the_warehouse_refuses_is_found_among_all_verbs(queue: Queue, fill
     assert [str(a) for _, a in rows(queue, filled, "id,amount")] == ["9.00", "3.00", "9.00", "9.00"]
 
 
+def test_one_bad_job_among_many_costs_two_statements_a_halving(queue: Queue, filled: str, system: System) -> None:
+    with system.warehouse.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"ALTER TABLE {filled} ADD CONSTRAINT small CHECK (amount < 1000)")
+    merge = f"^MERGE INTO `shop`.`sales`.`{filled.split('.')[2]}`"
+    system.warehouse.fault({"on": "ExecuteStatement", "match": merge, "times": 1, "action": "delay", "seconds": 0.7})
+    first = queue.update(filled, key={"id": 1}, updates={"name": "first"})
+    bad = 41
+    jobs = [
+        {
+            "kind": "write",
+            "table": filled,
+            "data": [{"id": i, "amount": "5000" if i == bad else "1"}],
+            "mode": "upsert",
+            "key_columns": ["id"],
+        }
+        for i in range(64)
+    ]
+    handles = list(queue.enqueue_many(jobs))
+    done(first)
+    before = system.warehouse.counts()
+    failed = []
+    for i, handle in enumerate(handles):
+        try:
+            assert done(handle).count == 1
+        except JobFailed:
+            failed.append(i)
+    assert failed == [bad]
+    used = system.warehouse.counts() - before
+    assert used.total() <= 2 + 2 * 6 + 1, used  # the count and the whole, then two a halving
+    assert len(rows(queue, filled)) == 64 - 2 + 1
+
+
 def test_what_does_not_fit_the_table_is_located(queue: Queue, filled: str) -> None:
     wrong: list[tuple[dict[str, Any], list[Any]]] = [
         ({"kind": "update", "key_column": "nope", "key_value": 1, "updates": {"name": "x"}}, ["key_column"]),
