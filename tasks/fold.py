@@ -53,8 +53,8 @@ class _Rows:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """What a batch comes to. `counts` are rows by job id, `missing` the jobs that must find rows and did not, `after` what
-    the table holds of each key once the statement is committed."""
+    """What a batch comes to: `counts` are rows by job id, `missing` the jobs that must find rows and did not, `after`
+    what the table holds of each key once the statement is committed."""
 
     sources: list[Source]
     counts: dict[str, int]
