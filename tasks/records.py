@@ -4,11 +4,13 @@ from __future__ import annotations
 
 import json
 from base64 import b64encode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 from typing import Any
 
 from lakequeue.outcomes import FINAL, State
+
+from tasks.history import Try
 
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=False).encode
 
@@ -27,6 +29,12 @@ class Member:
     parent_id: str | None = None
     expires: str | None = None
     """ISO 8601 in UTC, always of one width: later times compare greater."""
+
+    replay_of: tuple[str, ...] = ()
+    """The jobs that this one repeats, oldest first."""
+
+    replay_since: str = ""
+    """When the oldest of them was enqueued."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,15 +55,20 @@ class Outcome:
         return self.state in FINAL
 
 
-def started(member: Member, *, batch: str, worker: str, attempt: int) -> str:
-    result = f'{{"batch":"{batch}","worker":{_dumps(worker)},"attempt":{attempt}}}'
+def started(
+    member: Member, *, batch: str, worker: str, attempt: int, started_at: str | None = None, history: Sequence[Try] = ()
+) -> str:
+    told = f',"history":{_dumps(history)}' if history else ""
+    at = f',"started_at":"{started_at}"' if started_at else ""
+    result = f'{{"batch":"{batch}","worker":{_dumps(worker)},"attempt":{attempt}{at}{told}}}'
     return _record(member, "STARTED", result)
 
 
-def retry(member: Member, *, attempts: int, error: str, next_try: str) -> Outcome:
+def retry(member: Member, *, attempts: int, error: str, next_try: str, history: Sequence[Try] = ()) -> Outcome:
+    """`history` are the tries so far, the one that brought this about included."""
     # Celery takes the result of this state for an exception, too.
     told = {"exc_type": "Retry", "exc_message": [f"{error}, next try at {next_try}"], "exc_module": "celery.exceptions"}
-    result = _dumps({**told, "attempts": attempts, "error": error, "next_try": next_try})
+    result = _dumps({**told, "attempts": attempts, "error": error, "next_try": next_try, "history": history})
     return Outcome(member.id, "RETRY", _record(member, "RETRY", result), error, attempts)
 
 
@@ -110,9 +123,25 @@ def revoked(member: Member, *, reason: str, finished_at: str) -> str:
 
 
 def dead_letter(
-    member: Member, *, message: bytes, reason: str, details: Mapping[str, Any], committed: str, at: str
+    member: Member,
+    *,
+    message: bytes,
+    reason: str,
+    details: Mapping[str, Any],
+    committed: str,
+    at: str,
+    batch: str | None = None,
+    attempts: int = 0,
+    history: Sequence[Try] = (),
 ) -> str:
-    """A job kept for replay; `committed` is `not_committed` or `unknown`, `message` the bytes as they were read."""
+    """A job kept for replay, its payload last: lists are made without it.
+
+    Args:
+        message: the bytes as they were read.
+        committed: `not_committed` or `unknown`.
+        batch: the one that failed it; None if it failed before it was in any.
+        attempts: how often it was tried in all, of which `history` holds the last few but for the one that failed it.
+    """
     try:
         payload = {"message": message.decode()}
     except UnicodeDecodeError:
@@ -122,10 +151,19 @@ def dead_letter(
             "id": member.id,
             "table": member.table,
             "task": member.task,
+            "rows": member.rows,
+            "enqueued_at": member.enqueued_at,
             "committed": committed,
+            "error": details.get("error"),
+            "error_class": details.get("error_class"),
             "reason": reason,
             "details": dict(details),
             "at": at,
+            "batch": batch,
+            "attempts": attempts,
+            "history": history,
+            "replay_of": member.replay_of,
+            "replay_since": member.replay_since,
             **payload,
         }
     )
@@ -138,8 +176,9 @@ def _runtime_s(receipt: Mapping[str, Any]) -> float:
 def _record(member: Member, state: State, result: str, finished_at: str | None = None) -> str:
     done = "null" if finished_at is None else f'"{finished_at}"'
     parent = "" if member.parent_id is None else f',"parent_id":{_dumps(member.parent_id)}'
+    replay = f',"replay_of":{_dumps(member.replay_of)}' if member.replay_of else ""
     return (
         f'{{"status":"{state}","result":{result},"traceback":null,"children":[],"date_done":{done},'
         f'"task_id":"{member.id}","name":{_dumps(member.task)},"table":{_dumps(member.table)},"rows":{member.rows},'
-        f'"digest":{_dumps(member.digest)},"enqueued_at":{_dumps(member.enqueued_at)}{parent}}}'
+        f'"digest":{_dumps(member.digest)},"enqueued_at":{_dumps(member.enqueued_at)}{parent}{replay}}}'
     )

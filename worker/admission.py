@@ -163,7 +163,18 @@ def _letter(raw: bytes, member: Member, reason: str, code: str, now: datetime) -
 def _member(received: wire.Received, table: str, rows: int, digest: str, now: datetime) -> Member:
     parent = received.parent_id if isinstance(received.parent_id, str) else None
     at = wire.isoformat(now)
-    return Member(received.id, received.task[:200], table, rows, digest, at, received.root_id, parent)
+    return Member(
+        received.id,
+        received.task[:200],
+        table,
+        rows,
+        digest,
+        at,
+        received.root_id,
+        parent,
+        replay_of=received.replay_of,
+        replay_since=received.replay_since,
+    )
 
 
 def _callbacks(received: wire.Received) -> str:

@@ -5,7 +5,6 @@ from __future__ import annotations
 import logging
 import os
 import queue
-import threading
 import time
 from collections.abc import Sequence
 from typing import Any
@@ -14,8 +13,10 @@ from celery import Celery
 from celery.events.event import get_exchange
 from celery.utils.time import utcoffset
 from kombu.messaging import Producer
+from lakequeue.wire import summary
 
 from tasks.records import Member, Outcome
+from worker.loop import Loop
 
 log = logging.getLogger(__name__)
 
@@ -33,15 +34,15 @@ class Events:
         self._queue: queue.SimpleQueue[list[dict[str, Any]] | None] = queue.SimpleQueue()
         self._waiting = 0
         self._producer: Producer | None = None
-        self._thread = threading.Thread(target=self._send, name="events", daemon=True)
+        self._loop = Loop("events", self._step, fault="events were not sent", ended=self._close)
 
     def start(self) -> None:
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
         """Send what is there, and end."""
         self._queue.put(None)
-        self._thread.join(timeout=10)
+        self._loop.join()
 
     def notify(self, happened: str, members: Sequence[Member], outcomes: Sequence[Outcome]) -> None:
         now = time.time()
@@ -71,12 +72,11 @@ class Events:
 
     def _received(self, member: Member, now: float) -> dict[str, Any]:
         op = member.task.removeprefix("records.")
-        shown = f"{{'table': {member.table!r}, 'op': {op!r}, 'rows': {member.rows}}}"
         return {
             **self._event("task-received", member.id, now),
             "name": member.task,
             "args": "()",
-            "kwargs": shown,
+            "kwargs": summary(member.table, op, member.rows, member.replay_of),
             "root_id": member.root_id,
             "parent_id": member.parent_id,
             "retries": 0,
@@ -110,26 +110,25 @@ class Events:
             **self._common,
         }
 
-    def _send(self) -> None:
-        ending = False
-        while not ending:
-            events = self._queue.get()
-            pending = events or []
-            ending = events is None
-            while len(pending) < BATCH and not ending:
-                try:
-                    more = self._queue.get(timeout=0.05)
-                except queue.Empty:
-                    break
-                ending = more is None
-                pending = pending + (more or [])
+    def _step(self) -> float | None:
+        """Send what has gathered; waits for the first. None when it was told to end."""
+        events = self._queue.get()
+        pending = events or []
+        ending = events is None
+        while len(pending) < BATCH and not ending:
             try:
-                self._publish(pending)
-            except Exception as exc:  # kombu lets redis' own through; this thread has to live
-                log.warning("%d events were not sent: %s", len(pending), type(exc).__name__)
-                self._close()
-            self._waiting -= len(pending)
-        self._close()
+                more = self._queue.get(timeout=0.05)
+            except queue.Empty:
+                break
+            ending = more is None
+            pending = pending + (more or [])
+        try:
+            self._publish(pending)
+        except Exception as exc:  # kombu lets redis' own through
+            log.warning("%d events were not sent: %s", len(pending), type(exc).__name__)
+            self._close()
+        self._waiting -= len(pending)
+        return None if ending else 0.0
 
     def _publish(self, events: list[dict[str, Any]]) -> None:
         if self._producer is None:

@@ -1,6 +1,7 @@
 """Enqueue write, update, delete and read jobs on Databricks Unity Catalog tables."""
 
 from lakequeue.client import Handle, Queue
+from lakequeue.dead_letters import DeadLetters, Page, Replay, Selection
 from lakequeue.definitions import SchemaColumn
 from lakequeue.errors import (
     InvalidJob,
@@ -10,15 +11,20 @@ from lakequeue.errors import (
     LakequeueError,
     QueueFull,
     QueueUnreachable,
+    ReplayRefused,
     UnknownJob,
+    UnknownLetter,
 )
 from lakequeue.identifiers import JobId, TableName
 from lakequeue.jobs import Delete, Job, Read, Update, Write, parse_job
+from lakequeue.letters import DeadLetter
 from lakequeue.outcomes import ReadResult, Receipt, Status, WriteResult
 from lakequeue.selection import Filter, OrderBy
 from lakequeue.settings import Settings
 
 __all__ = [
+    "DeadLetter",
+    "DeadLetters",
     "Delete",
     "Filter",
     "Handle",
@@ -30,17 +36,22 @@ __all__ = [
     "JobTimeout",
     "LakequeueError",
     "OrderBy",
+    "Page",
     "Queue",
     "QueueFull",
     "QueueUnreachable",
     "Read",
     "ReadResult",
     "Receipt",
+    "Replay",
+    "ReplayRefused",
     "SchemaColumn",
+    "Selection",
     "Settings",
     "Status",
     "TableName",
     "UnknownJob",
+    "UnknownLetter",
     "Update",
     "Write",
     "WriteResult",

@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 
-from lakequeue import job_commands, load, options
+from lakequeue import dead_commands, job_commands, load, options
 from lakequeue.client import Queue
 from lakequeue.csv_types import parse_columns
 from lakequeue.errors import LakequeueError
@@ -140,6 +140,8 @@ def parser() -> argparse.ArgumentParser:
         command("wait", "print the outcomes of jobs", "Print each job's outcome, one JSON object a line, in order.")
     )
     _add_load(command("load", "write the rows of a CSV file into a table", _LOAD, _AGAIN))
+    dead = command("dead", "list, replay or drop jobs that failed for good", dead_commands.DESCRIPTION)
+    dead_commands.add_to(dead, common, _queue)
     return top
 
 

@@ -3,15 +3,15 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterable, Iterator, Mapping, Sequence
-from contextlib import contextmanager
+from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
+from contextlib import closing, contextmanager
 from datetime import UTC, datetime
+from functools import cached_property
 from importlib import resources
-from typing import Any, Literal, overload
+from typing import TYPE_CHECKING, Any, Literal, overload
 from uuid import uuid4
 
-import redis
-from redis.exceptions import OutOfMemoryError, RedisError
+from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
 
 from lakequeue import keys, outcomes, wire
 from lakequeue.errors import (
@@ -28,10 +28,18 @@ from lakequeue.jobs import Delete, Job, Read, Update, Write, parse_job
 from lakequeue.problems import Problems
 from lakequeue.settings import Settings, connect
 
+if TYPE_CHECKING:
+    from lakequeue.dead_letters import DeadLetters
+
 CHUNK_JOBS = 500
 CHUNK_BYTES = 1_000_000
 POLL_S = 1.0
 """How often a waiting client looks for itself, should a published outcome have passed it by."""
+
+OUTAGE_S = 300.0
+"""So long a waiting client waits for a Redis that does not answer: a restart or a failover ends by itself."""
+
+OUTAGE_PAUSE_S = 0.2
 
 
 class Queue:
@@ -57,6 +65,13 @@ class Queue:
 
     def close(self) -> None:
         self._redis.close()
+
+    @cached_property
+    def dead_letters(self) -> DeadLetters:
+        """The jobs that failed for good, each kept with its payload until it is replayed or dropped."""
+        from lakequeue.dead_letters import DeadLetters
+
+        return DeadLetters(self, self._redis)
 
     def write(self, table: str, data: Sequence[Mapping[str, Any]] | Mapping[str, Any], **fields: Any) -> Handle:
         """Enqueue rows to append, or with `mode="upsert"` or `"insert_if_absent"` and `key_columns` to merge by key.
@@ -90,7 +105,8 @@ class Queue:
             InvalidJob: with located errors; nothing was sent.
             JobConflict: the id is known with another payload.
             QueueFull: by length or by memory; try again later.
-            QueueUnreachable: Redis did not answer; whether the job was queued is not known, so repeat it with its id.
+            QueueUnreachable: Redis did not answer for seconds; whether the job was queued is not known, so enqueue it
+                again with the id in `details["ids"]`: if it was queued, that adds nothing.
         """
         encoded = self._encode(job)
         (answer,) = self._send([encoded])
@@ -128,7 +144,8 @@ class Queue:
         A full queue raises, once `wait_s` seconds have brought no room.
 
         Raises:
-            InvalidJob, JobConflict, QueueFull, QueueUnreachable: as `enqueue`.
+            InvalidJob, JobConflict, QueueFull, QueueUnreachable: as `enqueue`; the jobs whose handles were not yielded
+                were not sent, but for those in `details["ids"]`, of which it is not known.
         """
         chunk: list[tuple[int, wire.Encoded | InvalidJob]] = []
         size, index = 0, -1
@@ -191,43 +208,49 @@ class Queue:
         return outcomes.load(raw)
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> dict[str, Any]:
-        """Wait until a job is finished and return its record.
+        """Wait until a job is finished and return its record. A Redis that goes away meanwhile is waited for.
 
         Raises:
-            JobTimeout, UnknownJob, QueueUnreachable.
+            JobTimeout, UnknownJob.
+            QueueUnreachable: Redis does not answer, at first, at the deadline or for minutes.
         """
         deadline = None if timeout_s is None else time.monotonic() + timeout_s
         record = self.record(job_id)
         if record["status"] in outcomes.FINAL:
             return record
-        key = keys.record(job_id)
+        heard_at = time.monotonic()
+        while True:
+            try:
+                with closing(self._looks(job_id, deadline)) as looks:
+                    for record in looks:
+                        heard_at = time.monotonic()
+                        if record["status"] in outcomes.FINAL:
+                            return record
+            except QueueUnreachable:
+                now = time.monotonic()
+                if now - heard_at > OUTAGE_S or (deadline is not None and now >= deadline):
+                    raise
+                time.sleep(OUTAGE_PAUSE_S)
+            else:
+                state = record["status"]
+                raise JobTimeout(f"job {job_id} is {state} after {timeout_s:g} s", {"state": state})
+
+    def _looks(self, job_id: str, deadline: float | None) -> Generator[dict[str, Any], None, None]:
+        """A job's record now, and again whenever there may be news, until the deadline."""
         with _reachable(), self._redis.pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call]
-            listener.subscribe(key)
+            listener.subscribe(keys.record(job_id))
             while True:
-                record = self.record(job_id)
-                if record["status"] in outcomes.FINAL:
-                    return record
+                yield self.record(job_id)
                 left = POLL_S if deadline is None else min(POLL_S, deadline - time.monotonic())
                 if left <= 0:
-                    raise JobTimeout(
-                        f"job {job_id} is {record['status']} after {timeout_s:g} s",
-                        {"state": record["status"]},
-                    )
+                    return
                 # The acknowledgement of the subscription comes first, and is answered by None at once.
                 listener.get_message(timeout=left)
 
     def _encode(self, job: Job | Mapping[str, Any]) -> wire.Encoded:
         checked = parse_job(job) if isinstance(job, Mapping) else job
         encoded = wire.encode(checked, job_id=checked.id or str(uuid4()), now=datetime.now(UTC))
-        if encoded.payload_bytes > self.settings.max_job_bytes:
-            problems = Problems()
-            problems.add(
-                "too_large",
-                ("data",) if isinstance(checked, Write) else (),
-                f"the job is {encoded.payload_bytes:,} bytes and a statement holds {self.settings.max_job_bytes:,}: "
-                "split its rows over several jobs",
-            )
-            raise problems.as_invalid_job(f"{checked.op} {checked.table_name}")
+        check_size(checked, encoded, self.settings.max_job_bytes)
         return encoded
 
     def _send(self, chunk: Sequence[wire.Encoded], *, past_conflicts: bool = False) -> list[str]:
@@ -239,6 +262,8 @@ class Queue:
                 answers: list[bytes] = self._enqueue(keys=[], args=args)
             except OutOfMemoryError as exc:
                 raise QueueFull("Redis is at its maxmemory; try again when workers have caught up") from exc
+            except (RedisError, OSError) as exc:
+                raise _unreachable(exc, ids=[job.id for job in chunk]) from exc
         return [answer.decode() for answer in answers]
 
     def _flush(
@@ -336,6 +361,18 @@ class Handle:
         return outcomes.result_of(self.id, self._queue.wait(self.id, timeout))
 
 
+def check_size(job: Job, encoded: wire.Encoded, max_bytes: int) -> None:
+    if encoded.payload_bytes > max_bytes:
+        problems = Problems()
+        problems.add(
+            "too_large",
+            ("data",) if isinstance(job, Write) else (),
+            f"the job is {encoded.payload_bytes:,} bytes and a statement holds {max_bytes:,}: "
+            "split its rows over several jobs",
+        )
+        raise problems.as_invalid_job(f"{job.op} {job.table_name}")
+
+
 def _build(model: type[Job], fields: dict[str, Any]) -> Job:
     kind = model.__name__.lower()
     return parse_job({"kind": kind, **fields})
@@ -351,8 +388,17 @@ def _reachable() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as exc:
-        if isinstance(exc, TimeoutError) and isinstance(exc, LakequeueError):
+        if isinstance(exc, LakequeueError):  # JobTimeout is an OSError
             raise
-        if isinstance(exc, redis.exceptions.AuthenticationError):
-            raise QueueUnreachable("Redis refused the credentials in the URL") from exc
-        raise QueueUnreachable(f"Redis did not answer: {type(exc).__name__}") from exc
+        raise _unreachable(exc) from exc
+
+
+def _unreachable(exc: Exception, ids: Sequence[str] = ()) -> QueueUnreachable:
+    details = {"ids": list(ids)} if ids else {}
+    if isinstance(exc, AuthenticationError):
+        return QueueUnreachable("Redis refused the credentials in the URL", details)
+    if isinstance(exc, ReadOnlyError):
+        return QueueUnreachable("this Redis is a replica: after a failover the URL has to lead to the primary", details)
+    if isinstance(exc, ResponseError) and str(exc).startswith("MISCONF"):
+        return QueueUnreachable("Redis takes no writes, since it cannot save them: is its disk full?", details)
+    return QueueUnreachable(f"Redis did not answer: {type(exc).__name__}", details)

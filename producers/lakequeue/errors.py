@@ -6,6 +6,8 @@ LakequeueError
 ├── QueueUnreachable   Redis did not answer
 ├── JobConflict        the id is already known, with another payload
 ├── UnknownJob         no such id: never enqueued, or its result has expired
+├── UnknownLetter      no such dead letter: it was replayed or dropped, or its job did not fail
+├── ReplayRefused      the dead letter stays: its job may have been committed, and nobody insists
 ├── JobFailed          the job ran and failed for good
 └── JobTimeout         no outcome within the time given (also a TimeoutError)
 
@@ -64,6 +66,14 @@ class JobConflict(LakequeueError):
 
 
 class UnknownJob(LakequeueError):
+    pass
+
+
+class UnknownLetter(LakequeueError):
+    pass
+
+
+class ReplayRefused(LakequeueError):
     pass
 
 

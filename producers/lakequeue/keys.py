@@ -13,7 +13,7 @@ Lane = NewType("Lane", str)
 
 PARTITIONS = 64
 WAKE_CHANNEL = "lakequeue:wake"
-"""A partition's number is published here when one of its lanes stops being empty."""
+"""A partition's number is published here when one of its lanes stops being empty; `free` when some are given back."""
 
 WORKERS = "lakequeue:workers"
 """Sorted set: a worker's token by the time (Unix seconds) until which it counts as alive."""
@@ -25,7 +25,7 @@ DEAD = "lakequeue:dead"
 """Hash: dead letters by job id."""
 
 DEAD_INDEX = "lakequeue:dead:index"
-"""Sorted set: ids of dead letters by the time (Unix seconds) they were put there."""
+"""Sorted set: ids of dead letters by the time (Unix seconds) they were put there, no two of them the same."""
 
 ETA = "lakequeue:eta"
 """Sorted set: ids of delayed jobs by the time (Unix seconds) they are due."""
@@ -44,6 +44,11 @@ OUTBOX_FAILED = "lakequeue:outbox:failed"
 
 OUTBOX_LEASE = "lakequeue:outbox:lease"
 """String with a time to live: the token of the worker that sends callbacks."""
+
+
+SERVER = "lakequeue:server"
+"""Hash: the server's `run_id` as it was seen last, and since when (`broke`, microseconds since 1970) another one answers:
+what was confirmed shortly before may have been forgotten."""
 
 
 def partition_of(table: str) -> Partition:
@@ -77,6 +82,23 @@ def frozen(lane: Lane) -> str:
 def waiting(lane: Lane) -> str:
     """Hash: how often a lane's head was tried in vain, and when it is due again."""
     return "lakequeue:wait:" + lane
+
+
+def load(lane: Lane) -> str:
+    """Hash: which worker is at a lane's head (`by`) with how many jobs (`size`); after one that died at it, how many
+    are taken at most (`limit`), and how often a worker died with one job and nothing else in hand (`alone`) or with
+    other lanes in hand (`beside`)."""
+    return "lakequeue:load:" + lane
+
+
+def hand(token: str) -> str:
+    """Set: the lanes that a worker has in hand; of a dead one, those that it died with."""
+    return "lakequeue:hand:" + token
+
+
+def counted(lane: Lane) -> str:
+    """Hash: the rows of jobs, by id, as they were counted before a statement that may have been committed."""
+    return "lakequeue:counted:" + lane
 
 
 def stamp(table: str) -> str:

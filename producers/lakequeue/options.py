@@ -40,6 +40,18 @@ def seconds(text: str) -> float:
     return number
 
 
+_UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
+
+
+def duration(text: str) -> float:
+    """Seconds from `90`, `90s`, `15m`, `2h`, `7d` or `1w`."""
+    number, unit = (text[:-1], _UNITS[text[-1]]) if text[-1:] in _UNITS else (text, 1)
+    try:
+        return seconds(number) * unit
+    except ValueError:
+        raise ValueError(f"takes a duration such as 90s, 15m, 2h, 7d or 1w, not {text!r}") from None
+
+
 def delimiter(text: str) -> str:
     text = "\t" if text in ("\\t", "tab") else text
     if len(text) != 1 or text in '"\r\n':

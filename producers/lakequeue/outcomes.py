@@ -43,7 +43,10 @@ class Receipt:
 
 @dataclass(frozen=True)
 class Status:
-    """A job's state now. `detail` is the state's own record: who runs it, why it waits, how it failed."""
+    """A job's state now. `detail` is the state's own record: who runs it, why it waits, how it failed.
+
+    `replay_of` are the jobs that it repeats, oldest first; `replayed_as` is the id under which it was replayed.
+    """
 
     id: str
     state: State
@@ -52,6 +55,8 @@ class Status:
     rows: int | None
     enqueued_at: datetime | None
     detail: Any
+    replay_of: tuple[str, ...] = ()
+    replayed_as: str | None = None
 
     @property
     def final(self) -> bool:
@@ -98,6 +103,8 @@ def status_of(job_id: str, record: Mapping[str, Any]) -> Status:
         rows=record.get("rows"),
         enqueued_at=_moment(record.get("enqueued_at")),
         detail=record.get("result"),
+        replay_of=tuple(record.get("replay_of") or ()),
+        replayed_as=record.get("replayed_as"),
     )
 
 
@@ -121,6 +128,10 @@ def to_json(job_id: str, record: Mapping[str, Any]) -> dict[str, Any]:
     """An outcome as one JSON object, values in the contract's JSON forms: what the command line prints."""
     status = status_of(job_id, record)
     shown: dict[str, Any] = {"id": job_id, "state": status.state, "table": status.table, "op": status.op}
+    if status.replay_of:
+        shown["replay_of"] = list(status.replay_of)
+    if status.replayed_as:
+        shown["replayed_as"] = status.replayed_as
     if status.state == "FAILURE":
         message, details = _failure(record.get("result"))
         return {**shown, "error": True, "message": message, "details": details}

@@ -2,14 +2,15 @@
 
 from __future__ import annotations
 
+import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
 from contextlib import suppress
 from itertools import chain, islice
 from math import inf
 
-from lakequeue.client import Handle, Queue
-from lakequeue.errors import QueueFull, UnknownJob
+from lakequeue.client import OUTAGE_PAUSE_S, OUTAGE_S, Handle, Queue
+from lakequeue.errors import QueueFull, QueueUnreachable, UnknownJob
 from lakequeue.jobs import Write
 from lakequeue.outcomes import Status
 
@@ -46,7 +47,7 @@ def final_statuses(queue: Queue, job_ids: Iterable[str]) -> Iterator[tuple[str, 
     remaining = iter(job_ids)
     while open_ids := list(islice(remaining, ASKED_AT_ONCE)):
         while open_ids:
-            found = queue.statuses(open_ids)
+            found = _statuses(queue, open_ids)
             still_open: list[str] = []
             for job_id, status in zip(open_ids, found, strict=True):
                 if status is None or status.final:
@@ -57,3 +58,15 @@ def final_statuses(queue: Queue, job_ids: Iterable[str]) -> Iterator[tuple[str, 
             if open_ids:
                 with suppress(UnknownJob):  # expired meanwhile, as its status will say
                     queue.wait(open_ids[0])
+
+
+def _statuses(queue: Queue, job_ids: list[str]) -> list[Status | None]:
+    """`Queue.statuses`, waiting for a Redis that went away."""
+    until = time.monotonic() + OUTAGE_S
+    while True:
+        try:
+            return queue.statuses(job_ids)
+        except QueueUnreachable:
+            if time.monotonic() >= until:
+                raise
+            time.sleep(OUTAGE_PAUSE_S)

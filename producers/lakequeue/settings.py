@@ -3,15 +3,23 @@
 from __future__ import annotations
 
 import os
-from collections.abc import Mapping
+import socket
+import time
+from collections.abc import Callable, Mapping
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, TypeVar
 
 import redis
 from redis.backoff import ExponentialWithJitterBackoff
+from redis.exceptions import AuthenticationError, ReadOnlyError
 from redis.retry import Retry
 
+T = TypeVar("T")
+
 DEFAULT_URL = "redis://localhost:6379/0"
+
+PATIENCE_S = 3.0
+"""So long a command is repeated when Redis is away: a restart or a failover takes about that."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -47,9 +55,42 @@ def _positive(environ: Mapping[str, str], name: str, default: int) -> int:
     return int(text)
 
 
-def connect(url: str, *, timeout_s: float, **options: Any) -> redis.Redis:
+class _Patient(Retry):
+    """Repeats a command for a time, and once at least: each attempt on a connection of its own.
+
+    READONLY is repeated, too: the server was demoted, and the same address leads to another one soon.
+    """
+
+    def __init__(self, patience_s: float) -> None:
+        errors = (redis.ConnectionError, redis.TimeoutError, socket.timeout, ReadOnlyError)
+        super().__init__(ExponentialWithJitterBackoff(cap=0.5, base=0.05), -1, errors)
+        self._patience_s = patience_s
+
+    def call_with_retry(
+        self,
+        do: Callable[[], T],
+        fail: Callable[..., Any],
+        is_retryable: Callable[[Exception], bool] | None = None,
+        with_failure_count: bool = False,
+    ) -> T:
+        until = time.monotonic() + self._patience_s
+        failures = 0
+        while True:
+            try:
+                return do()
+            except self._supported_errors as exc:
+                if is_retryable and not is_retryable(exc):
+                    raise
+                failures += 1
+                fail(*(exc, failures) if with_failure_count else (exc,))  # closes the connection
+                if isinstance(exc, AuthenticationError) or (failures > 1 and time.monotonic() >= until):
+                    raise
+                time.sleep(self._backoff.compute(failures))
+
+
+def connect(url: str, *, timeout_s: float, patience_s: float = PATIENCE_S, **options: Any) -> redis.Redis:
     """A client that notices a dead peer within `timeout_s` (a half-open connection hangs for minutes otherwise)
-    and repeats a command a few times: every script of ours may be repeated.
+    and repeats a command for `patience_s`: every script of ours may be repeated.
 
     Raises:
         ValueError: the URL is none. The message never quotes it: it may hold a password.
@@ -60,8 +101,8 @@ def connect(url: str, *, timeout_s: float, **options: Any) -> redis.Redis:
         client = redis.Redis.from_url(
             url,
             socket_timeout=timeout_s,
-            health_check_interval=10,
-            retry=Retry(ExponentialWithJitterBackoff(cap=0.5, base=0.05), 3),
+            health_check_interval=5,
+            retry=_Patient(patience_s),
             **options,
         )
         # redis-py notices an unknown `?option=` only when it makes the first connection, and as a TypeError.

@@ -2,7 +2,8 @@
 
 A message is kombu's JSON envelope for Redis, its body `[args, kwargs, embed]` as text (no `body_encoding`).
 The kwargs are the job's fields. Headers beyond Celery's: `digest` (of kind and fields), `enqueued_at` (ISO 8601, UTC)
-and `rows`. Messages that others send, in the list `records`, lack these three and have a body in base64; a worker
+and `rows`; a replay has `replay_of`, the ids of the jobs it repeats, oldest first, and `replay_since`, when the oldest
+was enqueued. Messages that others send, in the list `records`, lack the first three and have a body in base64; a worker
 reads them with `parse`, and `admit`s them: from there on they are like any other.
 https://docs.celeryq.dev/en/stable/internals/protocol.html
 """
@@ -13,7 +14,7 @@ import json
 import os
 import socket
 from base64 import b64decode
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
@@ -21,6 +22,7 @@ from math import isinf
 from typing import Any, Literal
 
 from lakequeue.errors import InvalidJob
+from lakequeue.identifiers import check_job_id
 from lakequeue.jobs import Job, parse_job
 from lakequeue.keys import Lane, Partition, lane_of, partition_of
 from lakequeue.problems import Problems
@@ -76,33 +78,45 @@ class Received:
     embed: Mapping[str, Any] = field(default_factory=dict)
     group: str | None = None
     group_index: int | None = None
+    replay_of: tuple[str, ...] = ()
+    """The jobs that this one repeats, oldest first: any of them may have been committed."""
+    replay_since: str = ""
+    """When the oldest of them was enqueued: rows that are older come from another job that had its id."""
 
 
 class NotAMessage(ValueError):
     """Bytes in a lane that are no message of this format."""
 
 
-def encode(job: Job, *, job_id: str, now: datetime) -> Encoded:
-    """A validated job as message and record; `now` is the time of enqueueing."""
+def encode(
+    job: Job, *, job_id: str, now: datetime, replay_of: Sequence[str] = (), replay_since: datetime | None = None
+) -> Encoded:
+    """A validated job as message and record; `now` is the time of enqueueing.
+
+    Args:
+        replay_of: the jobs it repeats, oldest first, of which the oldest was enqueued at `replay_since`.
+    """
     table = str(job.table_name)
     op = job.op
     kwargs = _dumps(job.fields())
     digest = _digest(op, kwargs)
     at = isoformat(now)
     rows = job.row_count
-    shown = _text(f"{{'table': {table!r}, 'op': {op!r}, 'rows': {rows}}}")
+    shown = _text(summary(table, op, rows, replay_of))
+    replay = f',"replay_of":{_text(list(replay_of))}' if replay_of else ""
+    since = f',"replay_since":"{isoformat(replay_since)}"' if replay_since else ""
     message = (
         f'{{"body":{_text(f"[[],{kwargs},{_EMBED}]")},"content-encoding":"utf-8",'
         f'"content-type":"application/json","headers":{{"lang":"py","task":"records.{op}","id":"{job_id}",'
         f'"root_id":"{job_id}","parent_id":null,"group":null,"argsrepr":"()","kwargsrepr":{shown},'
         f'"origin":{origin()},"retries":0,"eta":null,"expires":null,"timelimit":[null,null],"shadow":null,'
-        f'"ignore_result":false,"digest":"{digest}","enqueued_at":"{at}","rows":{rows}}},'
+        f'"ignore_result":false,"digest":"{digest}","enqueued_at":"{at}","rows":{rows}{replay}{since}}},'
         f'"properties":{{"correlation_id":"{job_id}","reply_to":"","delivery_mode":2,"delivery_info":'
         f'{{"exchange":"","routing_key":"{QUEUE}"}},"priority":0,"delivery_tag":"{job_id}"}}}}'
     )
     record = (
         f'{{"status":"QUEUED","result":null,"traceback":null,"children":[],"date_done":null,"task_id":"{job_id}",'
-        f'"name":"records.{op}","table":{_text(table)},"rows":{rows},"digest":"{digest}","enqueued_at":"{at}"}}'
+        f'"name":"records.{op}","table":{_text(table)},"rows":{rows},"digest":"{digest}","enqueued_at":"{at}"{replay}}}'
     )
     return Encoded(
         id=job_id,
@@ -132,7 +146,7 @@ def admit(job: Job, received: Received, *, now: datetime) -> Encoded:
         "parent_id": received.parent_id,
         "group": None,
         "argsrepr": "()",
-        "kwargsrepr": f"{{'table': {table!r}, 'op': {op!r}, 'rows': {rows}}}",
+        "kwargsrepr": summary(table, op, rows, received.replay_of),
         "origin": json.loads(origin()),
         "retries": 0,
         "eta": eta,
@@ -144,6 +158,8 @@ def admit(job: Job, received: Received, *, now: datetime) -> Encoded:
         "enqueued_at": at,
         "rows": rows,
     }
+    if received.replay_of:
+        headers["replay_of"], headers["replay_since"] = received.replay_of, received.replay_since
     properties = {
         "correlation_id": job_id,
         "reply_to": "",
@@ -171,6 +187,8 @@ def admit(job: Job, received: Received, *, now: datetime) -> Encoded:
     }
     if received.parent_id is not None:
         record["parent_id"] = received.parent_id
+    if received.replay_of:
+        record["replay_of"] = received.replay_of
     if eta is not None:
         record["eta"] = eta
     return Encoded(
@@ -219,6 +237,10 @@ def parse(message: bytes) -> Received:
         raise NotAMessage("a message needs a string id, a list of args and an object of kwargs")
     if _plain(task) is None:
         raise NotAMessage("a message needs the name of its task")
+    replay_of = _ids(headers.get("replay_of"))
+    if replay_of is None:
+        # What it repeats may have been committed: without that it cannot be run safely.
+        raise NotAMessage("the header replay_of is no list of job ids")
     index = headers.get("group_index")
     return Received(
         id=job_id,
@@ -235,7 +257,24 @@ def parse(message: bytes) -> Received:
         embed=embed if isinstance(embed, dict) else {},
         group=headers.get("group"),
         group_index=index if isinstance(index, int) else None,
+        replay_of=replay_of,
+        replay_since=_aware(headers.get("replay_since")),
     )
+
+
+def summary(table: str, op: str, rows: int, replay_of: Sequence[str] = ()) -> str:
+    """What others see of a job's arguments: a Python literal without values of rows, which Flower searches by field."""
+    replay = f", 'replay_of': {replay_of[-1]!r}" if replay_of else ""
+    return f"{{'table': {table!r}, 'op': {op!r}, 'rows': {rows}{replay}}}"
+
+
+def _ids(given: Any) -> tuple[str, ...] | None:
+    if given is None:
+        return ()
+    try:
+        return tuple(check_job_id(each) for each in given) if isinstance(given, list) else None
+    except ValueError:
+        return None
 
 
 def _finite(text: str) -> float:
