@@ -77,8 +77,9 @@ def merge(
         source.append(sql("{value} AS {name}", value=from_text(column.type, Sql(f"r[{place}]")), name=Sql(name)))
     guard = Sql("")
     if guarded and table.stamp_column is not None:
+        # A join, not EXISTS: open Delta Lake cannot read a table inside a condition of a MERGE's source.
         guard = sql(
-            "\n         AND NOT EXISTS (SELECT 1 FROM {table} WHERE {column} = {stamp})",
+            "\n       JOIN (SELECT count(*) AS written FROM {table} WHERE {column} = {stamp}) AS g ON g.written = 0",
             table=qualified(table.name),
             column=identifier(table.by_name[table.stamp_column].name),
             stamp=stamp,
@@ -88,10 +89,9 @@ def merge(
         sql(
             "MERGE INTO {table} AS t\n"
             "USING (SELECT {source}\n"
-            "       FROM (SELECT explode(from_json({rows}, {schema}, " + _FAILFAST + ")) AS r)\n"
+            "       FROM (SELECT explode(from_json({rows}, {schema}, " + _FAILFAST + ")) AS r) AS source{guard}\n"
             "       WHERE assert_true(size(r) = {width}, 'row width') IS NULL\n"
-            "         AND assert_true(current_timestamp() < CAST({start_by} AS TIMESTAMP), 'expired') IS NULL{guard}"
-            ") AS s\n"
+            "         AND assert_true(current_timestamp() < CAST({start_by} AS TIMESTAMP), 'expired') IS NULL) AS s\n"
             "ON s.op <> 'I' AND {equal}\n"
             "WHEN MATCHED AND s.op = 'D' THEN DELETE{update}{insert}",
             table=qualified(table.name),

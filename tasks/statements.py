@@ -7,6 +7,7 @@ warehouse's clock fails and writes nothing, so a time can be known after which i
 
 from __future__ import annotations
 
+import json
 from collections.abc import Mapping, Sequence
 from datetime import UTC, datetime, timedelta
 
@@ -115,6 +116,34 @@ def find_stamp(table: Table, stamp_us: int) -> Statement:
     )
 
 
+def find_jobs(table: Table, job_ids: Sequence[str], *, since: datetime | None = None) -> Statement:
+    """Which of the jobs have inserted rows that are in the table: `id`, and how many `rows`.
+
+    Args:
+        since: no row was written earlier, if that is known; file statistics then prune the scan on a Delta table.
+    """
+    parameters = Parameters()
+    ids = parameters.bind(json.dumps(list(job_ids)), "ids")
+    written = Sql("")
+    if since is not None and "created_at" in table.audit:
+        moment = parameters.bind(since.astimezone(UTC).isoformat(timespec="microseconds"), "since")
+        column = identifier(table.by_name["created_at"].name)
+        written = sql("\nWHERE t.{column} >= CAST({since} AS TIMESTAMP)", column=column, since=moment)
+    return Statement(
+        sql(
+            "SELECT j.id AS id, count(*) AS rows\n"
+            "FROM (SELECT explode(from_json({ids}, 'ARRAY<STRING>', map('mode', 'FAILFAST'))) AS id) AS j\n"
+            "JOIN {table} AS t ON t.{job_id} = j.id{written}\n"
+            "GROUP BY j.id",
+            ids=ids,
+            table=qualified(table.name),
+            job_id=identifier(table.by_name[JOB_ID].name),
+            written=written,
+        ),
+        parameters.values,
+    )
+
+
 def select(table: Table, job: Read, columns: Sequence[Column]) -> Statement:
     """One page of rows, each with the total in a last column named `TOTAL`.
 
@@ -200,7 +229,8 @@ def create_table(name: TableName, columns: Sequence[SchemaColumn], properties: M
     given = dict(properties)
     if len(parts) > _DEFAULT_INDEXED_COLUMNS:
         room = _DEFAULT_INDEXED_COLUMNS - len(AUDIT_TYPES)
-        indexed = [column.name for column in columns[:room]] + list(AUDIT_TYPES)
+        kept = [column.name for column in columns if _has_statistics(column.type)]
+        indexed = kept[:room] + list(AUDIT_TYPES)
         given.setdefault("delta.dataSkippingStatsColumns", ",".join(str(identifier(n)) for n in indexed))
     rendered = join(", ", (sql("{k} = {v}", k=literal(k), v=literal(v)) for k, v in given.items()))
     return Statement(
@@ -212,6 +242,13 @@ def create_table(name: TableName, columns: Sequence[SchemaColumn], properties: M
         ),
         does="define",
     )
+
+
+def _has_statistics(column_type: ColumnType) -> bool:
+    """Delta Lake refuses a table that wants statistics of others (DELTA_COLUMN_DATA_SKIPPING_NOT_SUPPORTED_TYPE)."""
+    if isinstance(column_type, (Array, Map, Struct, Varchar, Char, Unsupported)):
+        return False
+    return column_type not in (Scalar("BOOLEAN"), Scalar("BINARY"))
 
 
 def add_audit_columns(name: TableName, missing: Sequence[str]) -> Statement:

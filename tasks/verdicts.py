@@ -1,113 +1,41 @@
 """Should it be tried again, and when: the verdict on a statement that brought no result.
 
-    transient   it did not run, or its transaction did not commit: again, in place, after a wait
-    permanent   it did not commit and will not: the job fails
-    unknown     it may have committed: prove it before anything else
-
-Error classes are those of https://docs.databricks.com/aws/en/error-messages/ ; a class that is not listed is permanent.
+transient   it did not run, or its transaction did not commit: again, in place, after a wait
+permanent   it did not commit and will not: the job fails
+unknown     it may have committed: prove it before anything else
 """
 
 from __future__ import annotations
 
 import re
-from collections.abc import Mapping
 from dataclasses import dataclass
-from typing import Literal
 
-Verdict = Literal["transient", "permanent", "unknown"]
-Cause = Literal[
-    "row",
-    "shape",
-    "missing",
-    "permission",
-    "expired",
-    "conflict",
-    "warehouse",
-    "session",
-    "answer",
-    "unlisted",
-]
-"""Where the fault lies: `row` is some row's value (split the batch), `missing` an object that may be created, `answer`
-a reply that was lost, `session` a connection that has to be opened anew."""
+from tasks.verdict_table import (
+    ERROR_CLASSES,
+    EXCEPTIONS,
+    LOST_SESSION,
+    NO_SUCH_WAREHOUSE,
+    SQLSTATES,
+    STATUSES,
+    TOKEN_REFUSED,
+    UNAUTHENTICATED,
+    Cause,
+    Reading,
+    Verdict,
+)
 
 _ERROR = re.compile(r"\[(?P<error_class>[A-Z][A-Z0-9_]*(?:\.[A-Z0-9_]+)*)\]\s*(?P<text>.*)", re.DOTALL)
 _SQLSTATE = re.compile(r"SQLSTATE:?\s*(?P<state>[0-9A-Z]{5})")
 
-_BY_CLASS: Mapping[str, tuple[Verdict, Cause]] = {
-    "TABLE_OR_VIEW_NOT_FOUND": ("permanent", "missing"),
-    "SCHEMA_NOT_FOUND": ("permanent", "missing"),
-    "CATALOG_NOT_FOUND": ("permanent", "missing"),
-    "NO_SUCH_CATALOG_EXCEPTION": ("permanent", "missing"),
-    "CAST_INVALID_INPUT": ("permanent", "row"),
-    "CAST_OVERFLOW": ("permanent", "row"),
-    "CAST_OVERFLOW_IN_TABLE_INSERT": ("permanent", "row"),
-    "CONVERSION_INVALID_INPUT": ("permanent", "row"),
-    "NUMERIC_VALUE_OUT_OF_RANGE": ("permanent", "row"),
-    "ARITHMETIC_OVERFLOW": ("permanent", "row"),
-    "DATETIME_OVERFLOW": ("permanent", "row"),
-    "CANNOT_PARSE_TIMESTAMP": ("permanent", "row"),
-    "MALFORMED_RECORD_IN_PARSING": ("permanent", "row"),
-    "NULL_MAP_KEY": ("permanent", "row"),
-    "DUPLICATED_MAP_KEY": ("permanent", "row"),
-    "DELTA_NOT_NULL_CONSTRAINT_VIOLATED": ("permanent", "row"),
-    "NOT_NULL_ASSERT_VIOLATION": ("permanent", "row"),
-    "NOT_NULL_CONSTRAINT_VIOLATION": ("permanent", "row"),
-    "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES": ("permanent", "row"),
-    "CHECK_CONSTRAINT_VIOLATION": ("permanent", "row"),
-    "DELTA_EXCEED_CHAR_VARCHAR_LIMIT": ("permanent", "row"),
-    "EXCEED_LIMIT_LENGTH": ("permanent", "row"),
-    "INSERT_COLUMN_ARITY_MISMATCH": ("permanent", "shape"),
-    "UNRESOLVED_COLUMN": ("permanent", "shape"),
-    "INCOMPATIBLE_DATA_FOR_TABLE": ("permanent", "shape"),
-    "DELTA_FAILED_TO_MERGE_FIELDS": ("permanent", "shape"),
-    "DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE": ("permanent", "shape"),
-    "MERGE_CARDINALITY_VIOLATION": ("permanent", "shape"),
-    "PARSE_SYNTAX_ERROR": ("permanent", "shape"),
-    "UNSUPPORTED_LOCAL": ("permanent", "shape"),
-    "INSUFFICIENT_PERMISSIONS": ("permanent", "permission"),
-    "PERMISSION_DENIED": ("permanent", "permission"),
-    "DELTA_CONCURRENT_APPEND": ("transient", "conflict"),
-    "DELTA_CONCURRENT_DELETE_READ": ("transient", "conflict"),
-    "DELTA_CONCURRENT_DELETE_DELETE": ("transient", "conflict"),
-    "DELTA_CONCURRENT_WRITE": ("transient", "conflict"),
-    "DELTA_CONCURRENT_TRANSACTION": ("transient", "conflict"),
-    "DELTA_METADATA_CHANGED": ("transient", "conflict"),
-    "DELTA_PROTOCOL_CHANGED": ("transient", "conflict"),
-    "DELTA_MAX_COMMIT_RETRIES_EXCEEDED": ("transient", "conflict"),
-    # Its own time limit: it was stopped before its commit (unconfirmed), but whether it was is what has to be proved.
-    "STATEMENT_TIMEOUT": ("unknown", "answer"),
-    "OPERATION_CANCELED": ("unknown", "answer"),
-}
-
-_BY_SQLSTATE: Mapping[str, tuple[Verdict, Cause]] = {
-    "42P01": ("permanent", "missing"),
-    "42704": ("permanent", "missing"),
-    "42P08": ("permanent", "missing"),
-    "22001": ("permanent", "row"),
-    "22003": ("permanent", "row"),
-    "22007": ("permanent", "row"),
-    "22018": ("permanent", "row"),
-    "22023": ("permanent", "row"),
-    "23001": ("permanent", "row"),
-    "23502": ("permanent", "row"),
-    "21506": ("permanent", "shape"),
-    "21S01": ("permanent", "shape"),
-    "23K01": ("permanent", "shape"),
-    "42601": ("permanent", "shape"),
-    "42703": ("permanent", "shape"),
-    "KD000": ("permanent", "shape"),
-    "42501": ("permanent", "permission"),
-    "08KD1": ("transient", "warehouse"),
-    "2D521": ("transient", "conflict"),
-    "40000": ("transient", "conflict"),
-    "57KD0": ("unknown", "answer"),
-    "HY008": ("unknown", "answer"),
-}
-
 NO_CLASS = "UNKNOWN_ERROR"
 """The class of an error whose text names none."""
 
-_LOST_SESSION = ("Invalid SessionHandle", "has not been initialized or had already closed")
+
+ANSWER_LOST = "ANSWER_LOST"
+"""The class of what was lost on the way, there or back."""
+
+RESULT_LOST = "RESULT_LOST"
+"""The class of a statement that the warehouse took, and whose end or result could not be had."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -125,49 +53,83 @@ class Failure:
         """The class alone, without its sub-class: short, and free of values."""
         return self.error_class.partition(".")[0]
 
+    @property
+    def taken(self) -> bool:
+        """Whether the warehouse had the statement: what failed then may be the statement's own fault."""
+        return self.cause == "answer" and self.error_class != ANSWER_LOST and not self.error_class.startswith("HTTP")
+
+    @property
+    def needs_operator(self) -> bool:
+        """Whether waiting alone will not help: the worker's own sign-in or its warehouse is wrong."""
+        return self.error_class in (UNAUTHENTICATED, NO_SUCH_WAREHOUSE)
+
+
+def reading_of(raised: type[BaseException]) -> Reading:
+    """How exceptions of a class are to be read: as the table says of it, or else of its nearest base."""
+    for each in raised.__mro__:
+        if reading := EXCEPTIONS.get(f"{each.__module__}.{each.__qualname__}"):
+            return reading
+    return "lost"
+
 
 def of_statement(message: str) -> Failure:
     """The verdict on what the warehouse said of a statement that failed; class and SQLSTATE are in the text only."""
-    if any(lost in message for lost in _LOST_SESSION):
+    if any(lost in message for lost in LOST_SESSION):
         return Failure("transient", "session", "INVALID_SESSION", None, message)
     found = _ERROR.search(message)
-    state = _SQLSTATE.search(message)
+    states = _SQLSTATE.findall(message)
     error_class = found["error_class"] if found else NO_CLASS
-    sqlstate = state["state"] if state else None
+    sqlstate = states[-1] if states else None  # the last is the warehouse's own; others are in a row's value
     text = _SQLSTATE.sub("", found["text"] if found else message).strip(" .\n")
     base = error_class.partition(".")[0]
     if base == "USER_RAISED_EXCEPTION" and "expired" in text:
         return Failure("transient", "expired", base, sqlstate, text)
-    verdict, cause = _BY_CLASS.get(base) or _BY_SQLSTATE.get(sqlstate or "") or ("permanent", "unlisted")
+    verdict, cause = ERROR_CLASSES.get(base) or SQLSTATES.get(sqlstate or "") or ("permanent", "unlisted")
     return Failure(verdict, cause, error_class, sqlstate, text)
 
 
 def of_http(code: int | None, message: str) -> Failure:
     """The verdict on an HTTP status that came instead of a statement's answer."""
-    if any(lost in message for lost in _LOST_SESSION):
+    if any(lost in message for lost in LOST_SESSION):
         return Failure("transient", "session", "INVALID_SESSION", None, message)
     name = f"HTTP_{code}" if code else "HTTP"
-    if code == 429:
-        return Failure("transient", "warehouse", name, None, message)
-    if code in (400, 404):
-        return Failure("permanent", "unlisted", name, None, message)
-    if code in (401, 403):
-        return Failure("permanent", "permission", name, None, message)
-    return Failure("unknown", "answer", name, None, message)
+    cause: Cause = "warehouse" if code is not None and code >= 500 else "answer"
+    listed = STATUSES.get(code or 0, ("unknown", cause, name))
+    return Failure(*listed, None, message)
+
+
+def of_token(message: str) -> Failure:
+    """The verdict on a token that could not be had: no statement was sent, and no job is at fault."""
+    if any(refused in message for refused in TOKEN_REFUSED):
+        return refused_credentials(message)
+    return never_sent(message)
+
+
+def while_connecting(failure: Failure) -> Failure:
+    """The same fault before any statement was sent: whatever it is, no job is at fault, and none fails for it."""
+    # The connector keeps the status to itself when it was told to come back later than it may.
+    names = {ANSWER_LOST: "UNREACHABLE", NO_CLASS: "UNREACHABLE", "HTTP": "WAREHOUSE_AWAY"}
+    code = names.get(failure.error_class, failure.error_class)
+    return Failure("transient", "warehouse", code, failure.sqlstate, failure.text)
+
+
+def refused_credentials(message: str) -> Failure:
+    return Failure("transient", "warehouse", UNAUTHENTICATED, None, message)
 
 
 def never_sent(message: str, error_class: str = "UNREACHABLE") -> Failure:
     return Failure("transient", "warehouse", error_class, None, message)
 
 
-def answer_lost(message: str, error_class: str = "ANSWER_LOST") -> Failure:
+def answer_lost(message: str, error_class: str = ANSWER_LOST) -> Failure:
     return Failure("unknown", "answer", error_class, None, message)
 
 
 def backoff_s(attempt: int, *, first_s: float, longest_s: float, jitter: float) -> float:
-    """How long to wait before attempt `attempt` + 1: full jitter over a doubling bound, `jitter` in 0…1.
+    """How long to wait after `attempt` attempts: full jitter, the fraction `jitter` of a bound that doubles.
 
-    https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
+    There is no floor: of many who wait, those that come early are few, and a bound that doubles spares the other side
+    without one. https://aws.amazon.com/blogs/architecture/exponential-backoff-and-jitter/
     """
-    bound: float = min(longest_s, first_s * 2.0 ** min(attempt - 1, 30))
+    bound: float = min(longest_s, first_s * 2.0 ** min(max(attempt, 1) - 1, 30))
     return bound * jitter

@@ -13,6 +13,7 @@ from celery import bootsteps
 from celery.worker import consumer
 from lakequeue.settings import connect
 
+from worker.breaker import Breaker
 from worker.control import Control
 from worker.door import Door
 from worker.events import Events
@@ -76,9 +77,12 @@ class Running:
         self._pool = ThreadPoolExecutor(min(AT_ONCE, settings.threads), thread_name_prefix="read")
         token = Token(f"{hostname}/{os.getpid()}@{socket.gethostname()}/{uuid4().hex[:12]}")
         store = Store(self._redis, token)
-        execute = self._connections.execute
+        breaker = Breaker(
+            self._connections.execute, first_s=settings.backoff_first_s, longest_s=settings.backoff_longest_s
+        )
+        execute = breaker.execute
         tables = Tables(execute, properties=settings.table_properties)
-        desk = Desk(store, settings, worker=hostname, notify=self._events.notify)
+        desk = Desk(store, settings, breaker, worker=hostname, notify=self._events.notify)
         self._intake = Intake(
             desk,
             writes=WriteLane(desk, tables, execute),

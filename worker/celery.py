@@ -41,16 +41,17 @@ def configuration() -> dict[str, Any]:
         "worker_send_task_events": True,
         "worker_cancel_long_running_tasks_on_connection_loss": False,
         "broker_connection_retry_on_startup": True,
+        "broker_connection_max_retries": None,  # for ever; by default a worker ends after an hour without Redis
         "broker_transport_options": {
             "socket_timeout": TIMEOUT_S,
             "socket_connect_timeout": TIMEOUT_S,
             "socket_keepalive": True,
-            "health_check_interval": 10,
+            "health_check_interval": 5,
         },
         "redis_socket_timeout": TIMEOUT_S,
         "redis_socket_connect_timeout": TIMEOUT_S,
         "redis_socket_keepalive": True,
-        "redis_backend_health_check_interval": 10,
+        "redis_backend_health_check_interval": 5,
     }
 
 
@@ -67,7 +68,7 @@ def with_tls_checked(url: str) -> str:
     return url + ("&" if parts.query else "?") + "ssl_cert_reqs=required"
 
 
-app = Celery("lakequeue")
+app = Celery("lakequeue", amqp="worker.broker:AMQP")
 app.add_defaults(configuration)
 app.steps["worker"].add(IntakeStep)
 

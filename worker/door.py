@@ -3,7 +3,6 @@
 from __future__ import annotations
 
 import logging
-import threading
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
@@ -11,18 +10,15 @@ from importlib import resources
 
 import redis
 from lakequeue import wire
-from redis.exceptions import OutOfMemoryError
 
 from worker.admission import Admission, admission, conflict
 from worker.lane import Notify
+from worker.loop import Loop
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
 """How often the lists are looked at."""
-
-OUTAGE_S = 1.0
-"""The pause after an error of Redis'."""
 
 CHUNK = 200
 CHUNK_BYTES = 2_000_000
@@ -40,8 +36,7 @@ class Door:
         self._client = client
         self._expires_s = expires_s
         self._notify = notify
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="door", daemon=True)
+        self._loop = Loop("door", self._step, fault=f"messages stay in the queue {wire.QUEUE}")
         folder = resources.files("worker").joinpath("lua")
         self._peek, self._admit, self._due = (
             client.register_script(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8"))
@@ -49,33 +44,13 @@ class Door:
         )
 
     def start(self) -> None:
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join(timeout=10)
+        self._loop.stop()
 
-    def _run(self) -> None:
-        silent = False
-        while not self._stopping.is_set():
-            pause = 0.0
-            try:
-                moved = self._drain() + self._move_due()
-                pause = 0.0 if moved else POLL_S
-                silent = False
-            except OutOfMemoryError:
-                if not silent:
-                    log.warning("redis is at its maxmemory: messages stay in the queue %s", wire.QUEUE)
-                silent, pause = True, OUTAGE_S
-            except (redis.RedisError, OSError) as exc:
-                if not silent:
-                    log.warning("queue %s not read: %s", wire.QUEUE, type(exc).__name__)
-                silent, pause = True, OUTAGE_S
-            except Exception:
-                log.exception("queue %s not read; nothing was lost, it is tried again", wire.QUEUE)
-                pause = OUTAGE_S
-            if pause:
-                self._stopping.wait(pause)
+    def _step(self) -> float:
+        return 0.0 if self._drain() + self._move_due() else POLL_S
 
     def _drain(self) -> int:
         """Take the oldest messages of the most urgent list. Returns how many there were."""

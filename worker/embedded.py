@@ -60,6 +60,10 @@ class EmbeddedRedis:
         assert self._process is not None
         return self._process.pid
 
+    @property
+    def running(self) -> bool:
+        return self._process is not None and self._process.poll() is None
+
     def start(self) -> None:
         """Start, and wait until it answers.
 
@@ -78,6 +82,9 @@ class EmbeddedRedis:
                 stdout=log,
                 stderr=log,
                 start_new_session=True,
+                # Python ignores SIGXFSZ, and so does the server then: at a limit on the size of files its writes fail,
+                # as they do on a full disk, in place of its end.
+                restore_signals=False,
             )
         client = redis.Redis(port=self.port, socket_timeout=1)
         deadline = time.monotonic() + START_S

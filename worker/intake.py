@@ -3,20 +3,22 @@
 from __future__ import annotations
 
 import logging
+import math
 import queue
 import threading
 import time
 from collections.abc import Iterable, Mapping
-from concurrent.futures import ThreadPoolExecutor
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import suppress
 from dataclasses import dataclass
 
 import redis
 from lakequeue import keys
 from lakequeue.keys import Lane, Partition
 
-from worker.lane import CHUNK, Desk, Turn
+from worker.lane import CHUNK, MOST_DEATHS, Desk, Turn
 from worker.leases import LeaseKeeper
-from worker.reads import ReadLane
+from worker.reads import AT_ONCE, ReadLane
 from worker.store import Lease, LeaseLost, Place
 from worker.writes import WriteLane
 
@@ -24,6 +26,9 @@ log = logging.getLogger(__name__)
 
 SCAN_S = 1.0
 """How often all lanes are looked at, should a published wake have been missed."""
+
+MOST_UNANSWERED = 4
+"""So many PINGs in a row, one a look, without an answer: then wakes are listened for on a connection made anew."""
 
 FAULT_S = 2.0
 """How long a lane rests after an error that is ours."""
@@ -57,7 +62,11 @@ class Intake:
         }
         self._inbox: queue.SimpleQueue[_Wake | _Done | None] = queue.SimpleQueue()
         self._running: dict[Lane, Place] = {}
+        self._turns: dict[Lane, Future[None]] = {}
         self._due: dict[Lane, tuple[float, Partition]] = {}
+        self._probe: Lane | None = None
+        self._suspects: set[Lane] = set()
+        self._alone: Lane | None = None
         self._faults: dict[Lane, int] = {}
         self._missed: set[Partition] = set()
         self._stopping = threading.Event()
@@ -76,7 +85,13 @@ class Intake:
         self._inbox.put(None)
         self._decider.join()
         for pool in self._pools.values():
-            pool.shutdown(wait=wait, cancel_futures=True)
+            pool.shutdown(wait=False, cancel_futures=True)
+        if wait:
+            self._leases.leave()  # other workers have at once what nothing runs on
+        for pool in self._pools.values():
+            pool.shutdown(wait=wait)
+        for place in self.places():  # cut off where they are, on purpose
+            self._let_go(place)
         self._leases.stop()
         self._listener.join(timeout=2 * SCAN_S)
 
@@ -85,7 +100,10 @@ class Intake:
         return list(self._running.values())
 
     def _busy(self) -> Iterable[Partition]:
-        return {place.partition for place in list(self._running.values())}
+        running = list(self._running.items())
+        return {
+            place.partition for lane, place in running if (turn := self._turns.get(lane)) is None or not turn.done()
+        }
 
     def _owned_changed(self, owned: Mapping[Partition, Lease]) -> None:
         for partition in owned:
@@ -100,6 +118,11 @@ class Intake:
                         message = listener.get_message(timeout=SCAN_S)
                         if message is not None and message["data"].isdigit():
                             self._inbox.put(_Wake(Partition(int(message["data"]))))
+                        elif message is not None:  # another worker gave partitions back
+                            self._leases.hurry()
+                        if listener.health_check_response_counter > MOST_UNANSWERED:
+                            # redis-py asks by PING when it heard nothing for seconds, and never minds the silence.
+                            raise redis.TimeoutError("the connection is half-open")
             except Exception as exc:  # whatever it is, wakes have to be heard again
                 log.warning("wakes not heard: %s", type(exc).__name__)
                 self._stopping.wait(0.5)
@@ -107,10 +130,8 @@ class Intake:
     def _decide(self) -> None:
         next_scan = 0.0
         while not self._stopping.is_set():
-            now = time.monotonic()
-            due = min((at for at, _ in self._due.values()), default=next_scan)
             try:
-                wakes = self._collect(max(0.0, min(due, next_scan) - now))
+                wakes = self._collect(max(0.0, min(self._next_due(), next_scan) - time.monotonic()))
                 if time.monotonic() >= next_scan:
                     next_scan = time.monotonic() + SCAN_S
                     wakes = set(self._leases.owned)
@@ -119,6 +140,25 @@ class Intake:
             except Exception as exc:  # whatever it is, the lanes have to be read again
                 log.warning("lanes not read: %s", type(exc).__name__, exc_info=not isinstance(exc, redis.RedisError))
                 self._stopping.wait(0.5)
+
+    def _next_due(self) -> float:
+        """When a lane may be given a turn, as far as is known."""
+        if self._probes() or self._quarantined():
+            return math.inf  # the end of what runs is news
+        due = min((at for at, _ in self._due.values()), default=math.inf)
+        return max(due, time.monotonic() + self._desk.breaker.wait_s())
+
+    def _probes(self) -> bool:
+        """Whether a lane is finding out if the warehouse is back: the others wait for what it says."""
+        return self._probe in self._running and self._desk.breaker.state != "closed"
+
+    def _quarantined(self) -> bool:
+        """Whether a suspect runs alone, or waits for the others to end."""
+        return self._alone in self._running or (bool(self._running) and self._due_suspect() is not None)
+
+    def _due_suspect(self) -> Lane | None:
+        now = time.monotonic()
+        return next((lane for lane in self._suspects if self._due.get(lane, (math.inf,))[0] <= now), None)
 
     def _collect(self, timeout_s: float) -> set[Partition]:
         """Wait for news; returns the partitions to look at."""
@@ -137,8 +177,14 @@ class Intake:
     def _finished(self, done: _Done, wakes: set[Partition]) -> None:
         partition, lane = done.place.partition, done.place.lane
         self._running.pop(lane, None)
+        self._turns.pop(lane, None)
+        self._alone = None if lane == self._alone else self._alone
+        if done.turn.alone:
+            self._suspects.add(lane)
         if done.turn.due_in_s is not None:
             self._due[lane] = time.monotonic() + done.turn.due_in_s, partition
+        if partition not in self._leases.owned:
+            self._leases.hurry()  # it is to go to another worker, who may have it now
         if partition in self._missed:
             # A job may have come after the lane was found empty, and its wake before this.
             self._missed.discard(partition)
@@ -153,21 +199,38 @@ class Intake:
             if lane in self._running:
                 self._missed.add(partition)
             elif lane not in self._due:
-                self._submit(lane, partition)
+                self._due[lane] = time.monotonic(), partition
 
     def _take_due(self) -> None:
+        """Give a turn to every lane that is due; to one of them alone where it is to find out about the warehouse."""
         now = time.monotonic()
+        state = self._desk.breaker.state
+        if state == "open" or self._probes() or self._quarantined():
+            return
+        if (suspect := self._due_suspect()) is not None:
+            self._suspects.discard(suspect)
+            self._alone = self._probe = suspect
+            self._submit(suspect, self._due.pop(suspect)[1])
+            return
         for lane, (at, partition) in list(self._due.items()):
             if at <= now and lane not in self._running:
                 del self._due[lane]
                 self._submit(lane, partition)
+                if state == "half_open":
+                    self._probe = lane
+                    return
 
     def _submit(self, lane: Lane, partition: Partition) -> None:
         lease = self._leases.owned.get(partition)
         if lease is not None:
             place = Place(partition, lane, lease)
             self._running[lane] = place
-            self._pools[lane.startswith("r:")].submit(self._turn, place)
+            turn = self._turns[lane] = self._pools[lane.startswith("r:")].submit(self._turn, place)
+            turn.add_done_callback(self._ended)
+
+    def _ended(self, _: Future[None]) -> None:
+        if self._stopping.is_set():
+            self._leases.hurry()  # its partition may go
 
     def _turn(self, place: Place) -> None:
         turn = Turn.after(FAULT_S)
@@ -185,16 +248,28 @@ class Intake:
         else:
             self._faults.pop(place.lane, None)
         finally:
+            if not turn.settled:
+                self._let_go(place)
             self._inbox.put(_Done(place, turn))
 
+    def _let_go(self, place: Place) -> None:
+        with suppress(redis.RedisError, OSError):  # then this worker takes the lane in hand again, which counts nothing
+            self._store.let_go(place)
+
     def _take(self, place: Place) -> Turn:
-        head = self._store.look(place, 0, CHUNK - 1)
+        reads = place.lane.startswith("r:")
+        most = AT_ONCE if reads else self._desk.settings.max_batch_jobs
+        head = self._store.take(place, CHUNK - 1, most=most)
         if head.frozen is None:
             if not head.messages:
-                return Turn(None)
+                return Turn(None, settled=True)
             if head.waiting is not None and (left := head.waiting.until - time.time()) > 0:
                 return Turn.after(left)
-        return self._lanes[place.lane.startswith("r:")].run(place, head)
+            if head.alone >= MOST_DEATHS and not reads:
+                return self._desk.bury_killer(place, head)
+        if head.suspect and place.lane != self._alone:
+            return Turn(0.0, alone=True)
+        return self._lanes[reads].run(place, head)
 
     def _after_fault(self, place: Place) -> Turn:
         """An error of ours, again and again: its cause is taken out of the way, or the table would stand for ever."""

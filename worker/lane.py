@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import logging
 import random
 import time
 from collections.abc import Callable, Iterable, Sequence
@@ -18,14 +19,22 @@ from lakequeue.jobs import Job
 from lakequeue.keys import Lane, table_of
 
 from tasks import records
+from tasks.history import Try
 from tasks.records import Member, Outcome
 from tasks.verdicts import Failure, backoff_s
+from worker import history
+from worker.breaker import Breaker
 from worker.settings import Settings
 from worker.store import Freezing, Frozen, Head, Place, Store, Waiting
 from worker.warehouse import Answer
 
+log = logging.getLogger(__name__)
+
 CHUNK = 1000
 """Messages read from a list at once: it bounds what a worker holds, whatever the backlog."""
+
+MOST_DEATHS = 3
+"""So many workers may die with a job in hand, nothing beside it, before it becomes a dead letter."""
 
 Notify = Callable[[str, Sequence[Member], Sequence[Outcome]], None]
 """Told what happened to jobs: `received`, `started`, `expired` or `settled`."""
@@ -56,11 +65,13 @@ class Refusal:
 class Turn:
     """How a turn at a lane ended: `due_in_s` seconds from now it wants another, None when it is empty.
 
-    `settled`: the batch is done with, so the messages behind it are at the head now.
+    `settled`: the batch is done with, so the messages behind it are at the head now. `alone`: the next turn is to be
+    taken while nothing else runs.
     """
 
     due_in_s: float | None
     settled: bool = False
+    alone: bool = False
 
     @classmethod
     def after(cls, seconds: float) -> Turn:
@@ -87,9 +98,10 @@ class Running:
 class Desk:
     """Where both kinds of lane freeze and settle; shared by all threads of a worker."""
 
-    def __init__(self, store: Store, settings: Settings, *, worker: str, notify: Notify) -> None:
+    def __init__(self, store: Store, settings: Settings, breaker: Breaker, *, worker: str, notify: Notify) -> None:
         self.store = store
         self.settings = settings
+        self.breaker = breaker
         self.clock_offset_us = 0
         self._worker = worker
         self._notify = notify
@@ -122,26 +134,28 @@ class Desk:
         replaces: str = "",
         again: Frozen | None = None,
         refused: Iterable[Refusal] = (),
+        done: Sequence[tuple[Member, Outcome]] = (),
     ) -> tuple[Frozen, frozenset[str]]:
         """Freeze jobs for one statement; with `again`, the same batch and stamp once more.
 
-        `refused` are jobs at the head that fail without it: they get their outcome here, for good.
+        `refused` are jobs at the head that fail without it, `done` such as were committed long ago: they get their
+        outcome here, for good.
         """
         batch = again.batch if again else uuid4().hex[:16]
         if again is None and attempt == 1 and not replaces:
             self._notify("received", members, ())
         self._expire(members)
-        failed = [self._failed(refusal) for refusal in refused]
+        failed = self._all_failed(refused)
         new = Freezing(
             batch=batch,
             span=span,
-            started=[(m.id, records.started(m, batch=batch, worker=self._worker, attempt=attempt)) for m in members],
+            started=history.started(self.store.client, members, batch=batch, worker=self._worker, attempt=attempt),
             attempt=attempt,
             identity=identity,
             counts=again.counts if again else tuple(counts),
             replaces=replaces,
             keep_stamp_us=again.stamp_us if again else None,
-            failed=[outcome for _, outcome, _ in failed],
+            settled=[*(outcome for _, outcome in done), *(outcome for _, outcome, _ in failed)],
             dead=[(member.id, letter) for member, _, letter in failed],
         )
         settings = self.settings
@@ -153,9 +167,9 @@ class Desk:
             clock_offset_us=self.clock_offset_us,
             expires_s=settings.result_expires_s,
         )
-        if failed:
-            self._notify("received", [member for member, _, _ in failed], ())
-            self._notify("settled", [member for member, _, _ in failed], [outcome for _, outcome, _ in failed])
+        if told := [*done, *((member, outcome) for member, outcome, _ in failed)]:
+            self._notify("received", [member for member, _ in told], ())
+            self._notify("settled", [member for member, _ in told], [outcome for _, outcome in told])
         self._notify("started", [m for m in members if m.id not in excluded], ())
         if frozen.ids:
             task, rows = members[0].task, sum(member.rows for member in members)
@@ -185,7 +199,7 @@ class Desk:
     ) -> int:
         """Store what became of jobs (`members` and `outcomes` side by side) and of refused ones; see `Store.settle`."""
         told = list(zip(members, outcomes, strict=True))
-        failed = [self._failed(refusal) for refusal in refused]
+        failed = self._all_failed(refused, frozen)
         told += [(member, outcome) for member, outcome, _ in failed]
         self._running.pop(place.lane, None)
         left = self.store.settle(
@@ -217,10 +231,12 @@ class Desk:
         Returns for how many seconds its lane waits.
         """
         at_once = failure.cause in ("session", "expired") and attempts <= 1
-        delay = 0.0 if at_once else self.backoff_s(attempts)
+        delay = 0.0 if at_once else self.pause_s(failure, attempts)
         until = time.time() + delay
         next_try = wire.isoformat(datetime.fromtimestamp(until, UTC))
-        outcomes = [records.retry(m, attempts=attempts, error=failure.code, next_try=next_try) for m in members]
+        outcomes = history.retries(
+            self.store.client, members, batch=frozen.batch, attempts=attempts, error=failure.code, next_try=next_try
+        )
         self.settle(
             place,
             frozen,
@@ -232,16 +248,31 @@ class Desk:
         )
         return delay
 
-    def backoff_s(self, attempts: int) -> float:
+    def pause_s(self, failure: Failure, attempts: int) -> float:
+        """How long a lane waits after a failure: while the warehouse is away, for the next who asks for it."""
+        asked_in_s = self.breaker.wait_s() if failure.cause == "warehouse" else 0.0
+        return asked_in_s or self._backoff_s(attempts)
+
+    def _backoff_s(self, attempts: int) -> float:
         settings = self.settings
         return backoff_s(
             attempts,
             first_s=settings.backoff_first_s,
             longest_s=settings.backoff_longest_s,
-            jitter=random.uniform(0.1, 1.0),
+            jitter=random.random(),
         )
 
-    def _failed(self, refusal: Refusal) -> tuple[Member, Outcome, str]:
+    def _all_failed(
+        self, refused: Iterable[Refusal], frozen: Frozen | None = None
+    ) -> list[tuple[Member, Outcome, str]]:
+        """Jobs that fail for good, by a batch or before they are in one."""
+        if not (refusals := list(refused)):
+            return []
+        before = frozen.attempt if frozen else None
+        tries = history.earlier(self.store.client, (refusal.entry.member for refusal in refusals), before=before)
+        return [self._failed(refusal, frozen, tries.get(refusal.entry.member.id, ())) for refusal in refusals]
+
+    def _failed(self, refusal: Refusal, frozen: Frozen | None, tries: Sequence[Try]) -> tuple[Member, Outcome, str]:
         """A job that fails for good: its member, outcome and dead letter."""
         at = wire.isoformat(datetime.now(UTC))
         member = refusal.entry.member
@@ -254,6 +285,9 @@ class Desk:
             details=details,
             committed=refusal.committed,
             at=at,
+            batch=frozen.batch if frozen else None,
+            attempts=frozen.attempt if frozen else max((each["attempt"] for each in tries), default=0),
+            history=tries,
         )
         return member, outcome, letter
 
@@ -276,6 +310,13 @@ class Desk:
         frozen, _ = self.freeze(place, [], span=span, attempt=1, replaces=replaces, refused=refused)
         self.settle(place, frozen, remove=span)
 
+    def bury_killer(self, place: Place, head: Head) -> Turn:
+        """Take a lane's first job, with which workers died before they sent anything, to the dead letters."""
+        killer = killed_worker(bare_entry(head.messages[0], place))
+        log.error("table=%s id=%s workers died with this job", place.table, killer.entry.member.id)
+        frozen, _ = self.freeze(place, [], span=1, attempt=1, refused=[killer])
+        return Turn.of(self.settle(place, frozen, remove=1))
+
     def receipt(
         self, frozen: Frozen, *, jobs: int, rows: int, answer: Answer | None, started_at: str
     ) -> dict[str, Any]:
@@ -294,36 +335,54 @@ class Desk:
 
 def read_entry(message: bytes, place: Place) -> Entry:
     """Decode and validate a message. What is wrong with it is in the entry: it blocks nothing."""
+    received = _received(message, place)
+    if isinstance(received, Entry):
+        return received
     table = table_of(place.lane)
+    try:
+        job = wire.to_job(received)
+    except InvalidJob as exc:
+        return Entry(_member(received, table, received.rows), message, None, exc)
+    member = _member(received, table, job.row_count)
+    if str(job.table_name) != table or (job.op == "read") != place.lane.startswith("r:"):
+        wrong = InvalidJob(f"a {job.op} of {job.table_name} does not belong into this list", {"errors": []})
+        return Entry(member, message, None, wrong)
+    return Entry(member, message, job)
+
+
+def bare_entry(message: bytes, place: Place) -> Entry:
+    """Whose message it is; nothing of the job in it is looked at."""
+    received = _received(message, place)
+    if isinstance(received, Entry):
+        return received
+    return Entry(_member(received, table_of(place.lane), received.rows), message, None)
+
+
+def _received(message: bytes, place: Place) -> wire.Received | Entry:
     try:
         received = wire.decode(message)
         check_job_id(received.id)
     except ValueError as exc:
         name = "unreadable-" + blake2b(message, digest_size=12).hexdigest()
-        member = Member(name, "records.unknown", table, 0, "", "", name)
+        member = Member(name, "records.unknown", table_of(place.lane), 0, "", "", name)
         return Entry(member, message, None, InvalidJob(str(exc), {"errors": []}))
+    return received
 
-    def member_of(rows: int) -> Member:
-        return Member(
-            received.id,
-            received.task,
-            table,
-            rows,
-            received.digest,
-            received.enqueued_at,
-            received.root_id,
-            received.parent_id,
-            received.expires if isinstance(received.expires, str) else None,
-        )
 
-    try:
-        job = wire.to_job(received)
-    except InvalidJob as exc:
-        return Entry(member_of(received.rows), message, None, exc)
-    if str(job.table_name) != table or (job.op == "read") != place.lane.startswith("r:"):
-        wrong = InvalidJob(f"a {job.op} of {job.table_name} does not belong into this list", {"errors": []})
-        return Entry(member_of(job.row_count), message, None, wrong)
-    return Entry(member_of(job.row_count), message, job)
+def _member(received: wire.Received, table: str, rows: int) -> Member:
+    return Member(
+        received.id,
+        received.task,
+        table,
+        rows,
+        received.digest,
+        received.enqueued_at,
+        received.root_id,
+        received.parent_id,
+        received.expires if isinstance(received.expires, str) else None,
+        received.replay_of,
+        received.replay_since,
+    )
 
 
 def invalid(entry: Entry, error: InvalidJob) -> Refusal:
@@ -337,6 +396,11 @@ def refused_by(entry: Entry, failure: Failure, *, alone: bool, committed: str = 
         details["text"] = failure.text[:500]
     message = f"{entry.member.task.removeprefix('records.')} {entry.member.table}: {_advice(failure)}"
     return Refusal(entry, message, details, failure.code, committed)
+
+
+def killed_worker(entry: Entry) -> Refusal:
+    told = f"{MOST_DEATHS} workers died with this job in hand and nothing beside it; nothing of it was committed"
+    return Refusal(entry, f"{entry.member.task} on {entry.member.table}: {told}", {}, "KILLED_WORKER")
 
 
 _ADVICE = {

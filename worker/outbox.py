@@ -8,7 +8,6 @@ from __future__ import annotations
 
 import json
 import logging
-import threading
 import time
 from collections.abc import Iterable
 from typing import Any
@@ -20,11 +19,13 @@ from celery.app.task import Context
 from celery.canvas import maybe_signature
 from kombu.exceptions import OperationalError
 from lakequeue import keys
+from redis.exceptions import ReadOnlyError
+
+from worker.loop import Loop
 
 log = logging.getLogger(__name__)
 
 POLL_S = 0.1
-OUTAGE_S = 1.0
 LEASE_S = 15.0
 FAILED_KEPT = 10_000
 
@@ -36,35 +37,17 @@ class Outbox:
         self._client = client
         self._app = app
         self._token = token
-        self._stopping = threading.Event()
-        self._thread = threading.Thread(target=self._run, name="outbox", daemon=True)
+        self._loop = Loop("outbox", self._step, fault="callbacks wait", ended=self._give_back)
         self._until = 0.0
 
     def start(self) -> None:
-        self._thread.start()
+        self._loop.start()
 
     def stop(self) -> None:
-        self._stopping.set()
-        self._thread.join(timeout=10)
+        self._loop.stop()
 
-    def _run(self) -> None:
-        silent = False
-        while not self._stopping.is_set():
-            pause = POLL_S
-            try:
-                more = self._take_one()
-                silent = False
-                if more:
-                    continue
-            except (redis.RedisError, OperationalError, OSError) as exc:
-                if not silent:
-                    log.warning("callbacks wait: %s", type(exc).__name__)
-                silent, pause = True, OUTAGE_S
-            except Exception:
-                log.exception("callbacks wait")
-                pause = OUTAGE_S
-            self._stopping.wait(pause)
-        self._give_back()
+    def _step(self) -> float:
+        return 0.0 if self._take_one() else POLL_S
 
     def _take_one(self) -> bool:
         """Send what follows the oldest job in the outbox. False if there is none, or another worker is at it."""
@@ -76,6 +59,10 @@ class Outbox:
         try:
             item = json.loads(raw)
             follow(self._app, item["after"], item["record"])
+        except ReadOnlyError:
+            # The server was demoted under the backend's connections, which Celery keeps: the next try makes them anew.
+            self._app.backend.client.connection_pool.disconnect()
+            raise
         except (redis.RedisError, OperationalError, OSError):
             raise
         except Exception as exc:  # a signature that cannot be sent, now or ever: it must not hold up the others

@@ -11,7 +11,8 @@ from lakequeue.jobs import Write
 from lakequeue.problems import Problems
 
 from tasks.batches import Batch, Gathering, Limits
-from tasks.prepared import LARGEST_BYTES, Prepared, prepare
+from tasks.prepared import LARGEST_BYTES, Prepared, Removal, prepare
+from tasks.records import Member, Outcome
 from tasks.table import Table
 from tasks.verdicts import Failure
 from worker.lane import CHUNK, Desk, Entry, Refusal, invalid, read_entry, refused_by
@@ -32,6 +33,9 @@ class Plan:
     refusals: list[Refusal] = field(default_factory=list)
     """What fails without a statement. Freezing settles it, once and for all."""
 
+    done: list[tuple[Member, Outcome]] = field(default_factory=list)
+    """What was committed long ago. Freezing settles it likewise."""
+
     failure: Failure | None = None
     """Why the table could not be had this time; the first entry waits for it."""
 
@@ -43,6 +47,14 @@ class Plan:
     def batch(self) -> Batch:
         assert self.table is not None
         return Batch(self.table, tuple(self.jobs))
+
+    @property
+    def unprovable(self) -> bool:
+        """Whether the statement, once committed, may leave no stamp to be found."""
+        table = self.table
+        if table is None or table.stamp_column is None:
+            return True
+        return any(isinstance(job, Removal) and not job.soft for job in self.jobs)
 
     def joined(self) -> list[Entry]:
         """The entries whose jobs are in the statement, in order."""
@@ -59,7 +71,7 @@ class Plan:
         first = self.jobs[middle].job_id
         cut = next(i for i, entry in enumerate(self.entries) if entry.member.id == first)
         return (
-            Plan(self.table, self.entries[:cut], self.jobs[:middle], self.refusals),
+            Plan(self.table, self.entries[:cut], self.jobs[:middle], self.refusals, self.done),
             Plan(self.table, self.entries[cut:], self.jobs[middle:]),
         )
 
@@ -74,13 +86,14 @@ class Planner:
         self._tables = tables
         self._limits = limits
 
-    def plan(self, place: Place, messages: list[bytes]) -> Plan:
-        """Read entries from the head on until the statement is full or a job does not belong to it."""
+    def plan(self, place: Place, messages: list[bytes], *, most: int) -> Plan:
+        """Read entries from the head on until the statement is full, or a job does not belong to it, or there are as
+        many as `most`."""
         plan = Plan()
         gathering = Gathering(self._limits)
         unavailable: Failure | None = None
         seen: set[str] = set()
-        while plan.span < self._limits.max_jobs:
+        while plan.span < min(most, self._limits.max_jobs):
             if plan.span == len(messages):
                 if plan.span % CHUNK:
                     break

@@ -8,13 +8,14 @@ from datetime import UTC, datetime, timedelta
 from typing import Protocol
 
 from lakequeue import wire
+from lakequeue.keys import Lane
 
 from tasks import statements
 from tasks.sql import Statement
 from tasks.verdicts import Failure
-from worker.lane import Desk, Turn, read_entry, refused_by
+from worker.lane import MOST_DEATHS, Desk, Turn, killed_worker, read_entry, refused_by
 from worker.plan import Plan, Planner
-from worker.store import Frozen, Place
+from worker.store import Frozen, Head, Place
 from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed
 
@@ -52,7 +53,7 @@ class Prover:
         planner: Planner,
         *,
         repeat: Callable[[Place, Plan, Frozen], Turn],
-        halve: Callable[[Place, Plan, Frozen], Turn],
+        halve: Callable[[Place, Plan, Frozen, Mapping[str, int]], Turn],
         committed: Committed,
     ) -> None:
         self._desk = desk
@@ -62,11 +63,26 @@ class Prover:
         self._repeat = repeat
         self._halve = halve
         self._tries: dict[str, int] = {}
+        self._lost: dict[Lane, tuple[str, int, int]] = {}
         self._committed = committed
 
-    def resume(self, place: Place, frozen: Frozen, messages: list[bytes]) -> Turn:
+    def begin_anew(self, place: Place) -> None:
+        """Nothing is frozen in the lane: what was lost before is over."""
+        self._lost.pop(place.lane, None)
+
+    def note_lost(self, place: Place, frozen: Frozen, failure: Failure) -> None:
+        """The answer to a statement was lost. That a connection breaks, or a worker dies, is nothing against it: a
+        statement that the warehouse had `taken` may be at fault itself."""
+        _, lost, taken = self._losses(place, frozen)
+        self._lost[place.lane] = frozen.batch, lost + 1, taken + failure.taken
+
+    def _losses(self, place: Place, frozen: Frozen) -> tuple[str, int, int]:
+        known = self._lost.get(place.lane)
+        return known if known is not None and known[0] == frozen.batch else (frozen.batch, 0, 0)
+
+    def resume(self, place: Place, head: Head, frozen: Frozen) -> Turn:
         """Look for the batch's stamp: if it is there, settle; else wait until it cannot commit any more and repeat."""
-        messages = self._desk.more(place, messages, upto=frozen.span)[: frozen.span]
+        messages = self._desk.more(place, head.messages, upto=frozen.span)[: frozen.span]
         entries = [read_entry(message, place) for message in messages]
         plan = Plan(entries=entries)  # those that failed without a statement were settled when it was frozen
         ids = set(frozen.ids)
@@ -83,7 +99,7 @@ class Prover:
                 return self._unknown(place, plan, frozen)
             self._planner.again(plan, frozen.ids)
             if plan.table.stamp_column is None:
-                return self._without_stamp(place, plan, frozen)
+                return self._without_stamp(place, plan, head, frozen)
             proof = self._execute(statements.find_stamp(plan.table, frozen.stamp_us))
         except StatementFailed as exc:
             if exc.failure.cause == "missing":
@@ -91,7 +107,7 @@ class Prover:
             # Only the proof failed. The batch stays frozen; nothing else of this table may run.
             log.warning("batch=%s table=%s proof error=%s", frozen.batch, place.table, exc.failure.code)
             tries = self._tries[frozen.batch] = self._tries.get(frozen.batch, 0) + 1
-            return Turn.after(self._desk.backoff_s(tries))
+            return Turn.after(self._desk.pause_s(exc.failure, tries))
         self._tries.pop(frozen.batch, None)
         now, found = proof.rows[0][0], int(proof.rows[0][1])
         if found:
@@ -103,28 +119,36 @@ class Prover:
         if left > 0:
             log.info("batch=%s table=%s proved=not_yet wait_s=%.1f", frozen.batch, place.table, left)
             return Turn.after(left)
-        return self._never_committed(place, plan, frozen)
+        return self._never_committed(place, plan, head, frozen)
 
-    def _never_committed(self, place: Place, plan: Plan, frozen: Frozen) -> Turn:
-        """Send it again, guarded by its stamp. A statement that is lost again and again is cut down to the job whose
-        fault it is, and that job fails."""
-        if frozen.attempt < MOST_UNKNOWN:
+    def _never_committed(self, place: Place, plan: Plan, head: Head, frozen: Frozen) -> Turn:
+        """Send it again, guarded by its stamp. A statement that is lost again and again, or with which workers die, is
+        cut down to the job whose fault it is, and that job fails."""
+        if plan.unprovable:
+            self._desk.store.remember(place, frozen.counted())
+        _, lost, taken = self._losses(place, frozen)
+        jobs = len(plan.jobs)
+        if jobs > 1 and (head.limit < jobs or lost >= MOST_UNKNOWN):
+            return self._halve(place, plan, frozen, frozen.counted() if plan.unprovable else {})
+        if head.alone >= MOST_DEATHS:
+            killers = [killed_worker(entry) for entry in plan.joined()]
+            return Turn.of(self._desk.settle(place, frozen, remove=frozen.span, refused=[*plan.refusals, *killers]))
+        if taken < MOST_UNKNOWN:
             return self._repeat(place, plan, frozen)
-        if len(plan.jobs) > 1:
-            return self._halve(place, plan, frozen)
         failure = Failure("unknown", "warehouse", "ANSWER_LOST", None, "")
         refused = [refused_by(entry, failure, alone=False) for entry in plan.joined()]
         return Turn.of(self._desk.settle(place, frozen, remove=frozen.span, refused=[*plan.refusals, *refused]))
 
-    def _without_stamp(self, place: Place, plan: Plan, frozen: Frozen) -> Turn:
+    def _without_stamp(self, place: Place, plan: Plan, head: Head, frozen: Frozen) -> Turn:
         """The table keeps no stamp. What does no harm twice is repeated after the wait; an append is not."""
         if not (plan.batch.repeatable or self._desk.settings.repeat_unprovable):
             return self._unknown(place, plan, frozen)
-        now = datetime.now(UTC) + timedelta(microseconds=self._desk.clock_offset_us)
-        left = _open_for(frozen, now)
+        # The clock that the statement goes by is asked for: neither ours nor what its owner knew of it will do.
+        now = self._execute(statements.who_and_when()).rows[0][1]
+        left = _open_for(frozen, now.replace(tzinfo=now.tzinfo or UTC))
         if left > 0:
             return Turn.after(left)
-        return self._never_committed(place, plan, frozen)
+        return self._never_committed(place, plan, head, frozen)
 
     def _unknown(self, place: Place, plan: Plan, frozen: Frozen) -> Turn:
         """Nobody can say whether the batch was committed: each of its jobs becomes a dead letter."""

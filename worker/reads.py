@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import logging
+from collections import Counter
 from collections.abc import Callable, Mapping
 from concurrent.futures import ThreadPoolExecutor
 from dataclasses import dataclass, field
@@ -13,6 +14,7 @@ from lakequeue import wire
 from lakequeue.columns import Unsupported
 from lakequeue.errors import InvalidJob
 from lakequeue.jobs import Read
+from lakequeue.keys import Lane
 from lakequeue.outcomes import FINAL
 from lakequeue.problems import Problems, ValueProblem
 from lakequeue.selection import EVERY_COLUMN
@@ -23,7 +25,7 @@ from tasks.records import Member, Outcome
 from tasks.sql import Statement
 from tasks.table import Column, Table
 from tasks.verdicts import Failure
-from worker.lane import Desk, Entry, Refusal, Turn, invalid, read_entry, refused_by
+from worker.lane import MOST_DEATHS, Desk, Entry, Refusal, Turn, invalid, killed_worker, read_entry, refused_by
 from worker.store import Frozen, Head, Place
 from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed
@@ -37,7 +39,7 @@ WINDOW = 200
 """So far ahead of reads that wait for another job (`after`) others are let past."""
 
 MOST_UNKNOWN = 3
-"""So often a read is sent whose answers are lost, or that takes longer than a statement may."""
+"""So often a read is sent that the warehouse takes and brings no result of: too slow, or its page is never had."""
 
 MOST_PAGE_BYTES = 64_000_000
 """A page's record: Redis holds it, and every client that waits for it gets it."""
@@ -105,6 +107,7 @@ class ReadLane:
         self._tables = tables
         self._execute = execute
         self._pool = pool
+        self._lost: dict[Lane, Counter[str]] = {}
 
     def run(self, place: Place, head: Head) -> Turn:
         """Run the first few reads that need not wait; those of a batch that its owner left behind are run again."""
@@ -116,13 +119,16 @@ class ReadLane:
         states = self._desk.store.states([e.job.after for e in window if isinstance(e.job, Read) and e.job.after])
         ready: list[Entry] = []
         for entry in window:
-            if len(ready) == AT_ONCE:
+            if len(ready) == min(AT_ONCE, head.limit):
                 break
             try:
                 if self._must_wait(place, entry, states):
                     round_.waiting = True
                     continue
                 ready.append(entry)
+                if head.alone >= MOST_DEATHS:
+                    round_.refused.append(killed_worker(entry))
+                    continue
                 round_.asked.append(self._ask(place, entry))
             except InvalidJob as exc:
                 round_.refused.append(invalid(entry, exc))
@@ -142,7 +148,7 @@ class ReadLane:
             replaces=head.frozen.batch if head.frozen else "",
         )
         round_.leave_out(excluded)
-        self._read(round_, frozen)
+        self._read(place, round_, frozen)
         return self._settle(place, round_, frozen)
 
     def _must_wait(self, place: Place, entry: Entry, states: Mapping[str, str | None]) -> bool:
@@ -157,7 +163,7 @@ class ReadLane:
             raise problems.as_invalid_job(f"read {place.table}")
         return state not in FINAL
 
-    def _read(self, round_: _Round, frozen: Frozen) -> None:
+    def _read(self, place: Place, round_: _Round, frozen: Frozen) -> None:
         """Send the distinct statements side by side, and note what became of each read."""
         started_at = wire.isoformat(datetime.now(UTC))
         distinct = {_key(each): each for each in round_.asked}
@@ -171,14 +177,24 @@ class ReadLane:
                     continue
                 round_.members.append(each.entry.member)
                 round_.outcomes.append(outcome)
-            elif page.verdict == "permanent" or (page.verdict == "unknown" and frozen.attempt >= MOST_UNKNOWN):
+            elif page.verdict == "permanent" or self._lost_too_often(place, each.entry.member.id, page):
                 round_.refused.append(refused_by(each.entry, page, alone=True))
             else:
                 round_.postponed = page
 
+    def _lost_too_often(self, place: Place, job_id: str, failure: Failure) -> bool:
+        """Whether a read is given up. That the warehouse is away, or a connection breaks, is nothing against it: so
+        what this worker has seen is counted, not the tries."""
+        if failure.verdict != "unknown" or not failure.taken:
+            return False
+        lost = self._lost.setdefault(place.lane, Counter())
+        lost[job_id] += 1
+        return lost[job_id] >= MOST_UNKNOWN
+
     def _settle(self, place: Place, round_: _Round, frozen: Frozen) -> Turn:
         """Store what is done. What is not stays in the lane, from the first undone message on."""
         if round_.postponed is None:
+            self._lost.pop(place.lane, None)
             left = self._desk.settle(
                 place,
                 frozen,

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
+import itertools
 import logging
 import time
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from importlib import resources
 from typing import Any, NewType
@@ -83,15 +84,25 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Head:
+    """The head of a lane. No more than `limit` jobs are to be taken from it; `alone` counts the workers that died with
+    its first job and nothing else in hand, a `suspect` is to be run so. Since `broke_us` (microseconds since 1970; 0
+    never) another server answers, which may have forgotten what the one before it confirmed. `counted` are rows of
+    jobs, counted before a statement that may have been committed."""
+
     frozen: Frozen | None
     waiting: Waiting | None
     messages: list[bytes]
+    limit: int = 0
+    alone: int = 0
+    suspect: bool = False
+    broke_us: int = 0
+    counted: Mapping[str, int] = field(default_factory=dict)
 
 
 @dataclass(frozen=True, slots=True)
 class Freezing:
-    """A batch about to be frozen: `started` are its jobs' ids and STARTED records, `failed` the outcomes of jobs at the
-    head that fail without a statement, `dead` their letters."""
+    """A batch about to be frozen: `started` are its jobs' ids and STARTED records, `settled` the outcomes of jobs at
+    the head that need no statement, `dead` the letters of those among them that failed."""
 
     batch: str
     span: int
@@ -101,7 +112,7 @@ class Freezing:
     counts: tuple[int, ...] = ()
     replaces: str = ""
     keep_stamp_us: int | None = None
-    failed: Sequence[Outcome] = ()
+    settled: Sequence[Outcome] = ()
     dead: Sequence[tuple[str, str]] = ()
 
 
@@ -121,12 +132,14 @@ class Store:
         folder = resources.files("worker").joinpath("lua")
         self._scripts = {
             name: client.register_script(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8"))
-            for name in ("look", "freeze", "settle", "lease", "release", "revoke")
+            for name in ("look", "freeze", "settle", "lease", "release", "revoke", "unload", "remember")
         }
 
-    def lease(self, *, ttl_s: float, only_mine: bool) -> Share:
-        """Renew what this worker owns and take its fair share of what is free."""
-        answer = self._run("lease", self.token, int(ttl_s * 1000), keys.PARTITIONS, "mine" if only_mine else "all")
+    def lease(self, *, ttl_s: float, only_mine: bool, leaving: bool = False) -> Share:
+        """Renew what this worker owns and take its fair share of what is free, or of what was its own; nothing when
+        `leaving`, nor does it count among the workers then."""
+        free = "none" if leaving else "mine" if only_mine else "all"
+        answer = self._run("lease", self.token, int(ttl_s * 1000), keys.PARTITIONS, free)
         owned = {Partition(int(p)): Lease(lease.decode()) for p, lease in zip(answer[2::2], answer[3::2], strict=True)}
         return Share(int(answer[0]), int(answer[1]), owned)
 
@@ -154,8 +167,35 @@ class Store:
         return float(seconds) + float(micros) / 1e6
 
     def look(self, place: Place, first: int, last: int) -> Head:
-        frozen, waiting, messages = self._run("look", place.lease, place.partition, place.lane, first, last)
+        """Read messages of a lane, and what stands before them."""
+        frozen, waiting, messages, *_ = self._run("look", place.lease, place.partition, place.lane, first, last)
         return Head(_frozen(_hash(frozen)), _waiting(_hash(waiting)), messages)
+
+    def take(self, place: Place, last: int, *, most: int) -> Head:
+        """Read a lane's head and note that this worker has it in hand, with `most` jobs or fewer at once.
+
+        Settling lets it go, or `let_go`. A worker that does neither has died.
+        """
+        answer = self._run("look", place.lease, place.partition, place.lane, 0, last, most)
+        frozen, waiting, messages, limit, alone, suspect, broke, counted = answer
+        return Head(
+            _frozen(_hash(frozen)),
+            _waiting(_hash(waiting)),
+            messages,
+            limit=int(limit),
+            alone=int(alone),
+            suspect=bool(suspect),
+            broke_us=int(broke),
+            counted={job_id: int(rows) for job_id, rows in _hash(counted).items()},
+        )
+
+    def let_go(self, place: Place) -> None:
+        """Note that this worker has nothing more in hand there, whoever owns the partition now."""
+        self._run("unload", place.lease, place.lane)
+
+    def remember(self, place: Place, counted: Mapping[str, int]) -> None:
+        """Keep rows of jobs, by id, until they have an outcome: see `Head.counted`."""
+        self._run("remember", place.lease, place.partition, place.lane, *itertools.chain(*counted.items()))
 
     def states(self, job_ids: Sequence[str]) -> dict[str, str | None]:
         """The states of jobs by id; None for one that is not known."""
@@ -181,8 +221,8 @@ class Store:
         args: list[Any] = [place.lease, place.partition, place.lane, new.batch, new.replaces, new.span, new.identity]
         args += [new.attempt, int(start_within_s * 1e6), int(open_for_s * 1e6), clock_offset_us]
         args.append("" if new.keep_stamp_us is None else new.keep_stamp_us)
-        args += [" ".join(map(str, new.counts)), expires_s, f"{time.time():.3f}", len(new.failed)]
-        for outcome in new.failed:
+        args += [" ".join(map(str, new.counts)), expires_s, f"{time.time():.3f}", len(new.settled)]
+        for outcome in new.settled:
             args += (outcome.id, outcome.record)
         args.append(len(new.dead))
         for job_id, letter in new.dead:

@@ -2,12 +2,14 @@
 
 from __future__ import annotations
 
+import logging
 import re
 import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
 from dataclasses import dataclass, field
+from importlib import import_module
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
@@ -18,10 +20,19 @@ from databricks.sql import exc as connector
 
 from tasks import verdicts
 from tasks.sql import Statement
+from tasks.verdict_table import NO_SUCH_WAREHOUSE, UNAUTHENTICATED
 from tasks.verdicts import Failure
+
+log = logging.getLogger(__name__)
 
 PATIENCE_S = 3
 """For how long one call of the SDK is repeated. Waiting longer is the lanes' business."""
+
+CONNECT_S = 4.0
+"""For how long the connector may repeat the opening of a session."""
+
+POLLS, POLL_S = 3, 30.0
+"""So often, and for so long, it asks again how a statement is doing when an answer to that is lost."""
 
 Phase = Literal["connecting", "sending", "running"]
 
@@ -154,8 +165,10 @@ class Connection:
                 _socket_timeout=self._socket_timeout_s,
                 _retry_delay_min=0.2,
                 _retry_delay_max=5.0,
-                _retry_stop_after_attempts_count=3,
-                _retry_stop_after_attempts_duration=30.0,
+                # A warehouse that is away is asked again by the breaker, not here: any wait the connector would make at
+                # a 429 or 5xx, which is `_retry_delay_max` at least, is longer than this.
+                _retry_stop_after_attempts_count=1,
+                _retry_stop_after_attempts_duration=CONNECT_S,
                 **plain,
             )
             # urllib3 would send ExecuteStatement again when its answer is lost, and on 429 and 503, which may follow a
@@ -164,6 +177,7 @@ class Connection:
             policy = backend.retry_policy
             policy.read = policy.other = policy.status = 0
             policy.connect = 1
+            backend._retry_stop_after_attempts_count, backend._retry_stop_after_attempts_duration = POLLS, POLL_S
             self._open = connection
         return self._open
 
@@ -177,52 +191,80 @@ class Connection:
             failure = translate(exc, phase())
             if failure.verdict == "unknown" or failure.cause in ("session", "warehouse"):
                 self.close()
+            if failure.needs_operator:
+                log.error("%s: %s; jobs wait, none of them fails", failure.code, _REMEDIES[failure.code])
             raise StatementFailed(failure) from exc
+
+
+_REMEDIES = {
+    UNAUTHENTICATED: "the warehouse does not take the credentials; renew or correct them and restart the workers",
+    NO_SUCH_WAREHOUSE: "there is no such warehouse; correct DATABRICKS_WAREHOUSE_ID and restart the workers",
+}
 
 
 def translate(exc: Exception, phase: Phase) -> Failure:
     """The verdict on an exception of the connector, urllib3, the SDK or a socket.
 
-    While `connecting` nothing was sent. While `sending` the request with the statement is under way. Once the statement
-    is `running`, the server has taken it: then nothing but its own word that it failed means that it did.
+    While `connecting` nothing was sent, and no job is at fault. While `sending` the request with the statement is under
+    way. Once the statement is `running`, the server has taken it: then nothing but its own word that it failed means
+    that it did.
     """
     if phase == "running":
         if isinstance(exc, connector.ServerOperationError):
-            failure = verdicts.of_statement(str(exc))
+            failure = verdicts.of_statement(_told(exc))
             if failure.cause != "session":
                 return failure
-        return verdicts.answer_lost(type(exc).__name__)
-    failure = _translate(exc)
-    if phase == "connecting" and failure.verdict == "unknown":
-        return verdicts.never_sent(failure.text, failure.error_class)
-    return failure
+        return verdicts.answer_lost(type(exc).__name__, verdicts.RESULT_LOST)
+    if phase == "connecting":
+        failure = verdicts.of_token(str(exc)) if type(exc) is ValueError else _translate(exc)
+        return verdicts.while_connecting(failure)
+    return _translate(exc)
 
 
-def _translate(exc: Exception) -> Failure:
-    if isinstance(exc, http.MaxRetryError):
-        if isinstance(exc.reason, http.ResponseError):
-            code = re.search(r"too many (\d{3}) error responses", str(exc.reason))
-            return verdicts.of_http(int(code[1]) if code else None, str(exc.reason))
-        return verdicts.answer_lost(type(exc).__name__) if exc.reason is None else _translate(exc.reason)
-    if isinstance(exc, _NEVER_SENT):
-        return verdicts.never_sent(type(exc).__name__)
-    if isinstance(exc, connector.RequestError):
-        context = getattr(exc, "context", None) or {}
-        return verdicts.of_http(context.get("http-code"), str(exc))
-    if isinstance(exc, connector.DatabaseError) and not isinstance(exc, connector.OperationalError):
-        failure = verdicts.of_statement(str(exc))
-        # The request was answered by an error. Without a class it says nothing of the statement.
-        return failure if failure.error_class != verdicts.NO_CLASS else verdicts.answer_lost(type(exc).__name__)
-    return verdicts.answer_lost(type(exc).__name__)
+def _translate(exc: BaseException) -> Failure:
+    name = type(exc).__name__
+    match verdicts.reading_of(type(exc)):
+        case "never_sent":
+            return verdicts.never_sent(name)
+        case "refused":
+            return verdicts.refused_credentials(name)
+        case "reason":
+            inside = getattr(exc, "reason", None) or getattr(exc, "original_error", None)
+            return _translate(inside) if isinstance(inside, BaseException) else verdicts.answer_lost(name)
+        case "status":
+            return verdicts.of_http(_status(exc), _told(exc))
+        case "text":
+            failure = verdicts.of_statement(_told(exc))
+            # The request was answered by an error. Without a class it says nothing of the statement.
+            return failure if failure.error_class != verdicts.NO_CLASS else verdicts.answer_lost(name)
+        case "lost":
+            return verdicts.answer_lost(name)
 
 
-_NEVER_SENT = (http.NewConnectionError, http.ConnectTimeoutError, http.NameResolutionError, ConnectionRefusedError)
+def _told(exc: BaseException) -> str:
+    """The text of an exception. The connector's may have none, and then cannot be made one by `str`."""
+    if isinstance(exc, connector.Error) and not isinstance(exc.message, str):
+        return ""
+    return str(exc)
+
+
+def _status(exc: BaseException) -> int | None:
+    """The HTTP status an exception tells of: the connector keeps it in its context, urllib3 in a text."""
+    context = getattr(exc, "context", None)
+    if isinstance(context, dict):
+        code = context.get("http-code")
+        return code if isinstance(code, int) else None
+    told = re.search(r"too many (\d{3}) error responses", str(exc))
+    return int(told[1]) if told else None
 
 
 class Connections:
     """One connection per thread, all closed together."""
 
     def __init__(self, where: Target, *, statement_timeout_s: int) -> None:
+        for part in ("client", "backend.thrift_backend"):
+            # Else most of the connector is imported with the first connection, while tables wait: half a second.
+            import_module(f"databricks.sql.{part}")
         self._where = where
         self._statement_timeout_s = statement_timeout_s
         self._local = threading.local()

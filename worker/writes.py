@@ -3,11 +3,13 @@
 from __future__ import annotations
 
 import logging
+import time
 from collections.abc import Callable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 
 from lakequeue import wire
+from lakequeue.keys import Lane
 
 from tasks import statements
 from tasks.batches import Limits, payload_bytes
@@ -17,6 +19,7 @@ from tasks.records import Committed, Member
 from tasks.sql import Statement
 from tasks.verdicts import Failure
 from worker.lane import CHUNK, Desk, Entry, Refusal, Turn, refused_by
+from worker.lookup import Lookup
 from worker.plan import Plan, Planner
 from worker.proof import Prover
 from worker.store import NOT_FOUND, Frozen, Head, Place
@@ -24,6 +27,9 @@ from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed
 
 log = logging.getLogger(__name__)
+
+
+NOTHING: Mapping[str, int] = {}
 
 
 @dataclass(slots=True)
@@ -44,24 +50,31 @@ class WriteLane:
         self._desk = desk
         self._tables = tables
         self._execute = execute
+        self._seen: dict[Lane, tuple[str, float]] = {}
         settings = desk.settings
         limits = Limits(settings.max_batch_rows, settings.max_batch_jobs, settings.max_batch_bytes)
         self._planner = Planner(desk, tables, limits)
+        self._lookup = Lookup(execute)
         self._prover = Prover(
-            desk, tables, execute, self._planner, repeat=self._repeat, halve=self._halved, committed=self._committed
+            desk, tables, execute, self._planner, repeat=self._repeat, halve=self._cut, committed=self._committed
         )
 
     def run(self, place: Place, head: Head) -> Turn:
         """Run one batch, or go on with the frozen one."""
         if head.frozen is not None:
-            return self._prover.resume(place, head.frozen, head.messages)
-        if (wait := self._lingers(head)) > 0:
+            return self._prover.resume(place, head, head.frozen)
+        self._prover.begin_anew(place)
+        if (wait := self._lingers(place, head)) > 0:
             return Turn.after(wait)
         attempt = head.waiting.attempts + 1 if head.waiting else 1
-        plan = self._planner.plan(place, head.messages)
+        plan = self._planner.plan(place, head.messages, most=head.limit)
         if plan.failure is not None:
             return self._unavailable(place, plan, plan.failure, attempt=attempt)
-        return self._run(place, plan, attempt=attempt)
+        try:
+            self._lookup.leave_out(plan, broke_us=head.broke_us)
+        except StatementFailed as exc:
+            return self._unavailable(place, plan, exc.failure, attempt=attempt)
+        return self._run(place, plan, attempt=attempt, told=head.counted)
 
     def _unavailable(self, place: Place, plan: Plan, failure: Failure, *, attempt: int, replaces: str = "") -> Turn:
         """The table could not be described, created or counted this time: nothing of it was changed."""
@@ -79,12 +92,15 @@ class WriteLane:
         replaces: str = "",
         again: Frozen | None = None,
         counts: Counts | None = None,
+        told: Mapping[str, int] = NOTHING,
     ) -> Turn:
         """Count, freeze, send and settle a plan.
 
         Args:
             again: the batch frozen before, of which this is the guarded repeat.
             counts: what a count for a larger plan said; without it a plan with keys is counted.
+            told: the rows of jobs, by id, as they were counted before a statement that may have been committed: that is
+                what their outcomes say.
         """
         if plan.table is None or not plan.jobs:
             frozen, _ = self._desk.freeze(
@@ -95,6 +111,7 @@ class WriteLane:
                 replaces=replaces,
                 again=again,
                 refused=plan.refusals,
+                done=plan.done,
             )
             return Turn.of(self._desk.settle(place, frozen, remove=plan.span))
         try:
@@ -105,10 +122,12 @@ class WriteLane:
                 return self._unavailable(place, plan, exc.failure, attempt=attempt, replaces=held)
             members = [entry.member for entry in plan.joined()]
             frozen, _ = self._desk.freeze(
-                place, members, span=plan.span, attempt=attempt, replaces=held, refused=plan.refusals
+                place, members, span=plan.span, attempt=attempt, replaces=held, refused=plan.refusals, done=plan.done
             )
-            return self._failed(place, plan, frozen, members, exc.failure)
-        plan, folded, frozen = self._freeze(place, plan, counts, attempt=attempt, replaces=replaces, again=again)
+            return self._failed(place, plan, frozen, members, exc.failure, told=told)
+        plan, folded, frozen = self._freeze(
+            place, plan, counts, attempt=attempt, replaces=replaces, again=again, told=told
+        )
         members = [entry.member for entry in plan.joined()]
         started_at = wire.isoformat(datetime.now(UTC))
         statement = plan.batch.statement(
@@ -116,24 +135,23 @@ class WriteLane:
         )
         if statement is not None and payload_bytes(statement) > LARGEST_BYTES:
             if len(plan.jobs) > 1:
-                return self._halved(place, plan, frozen, counts)
+                return self._halved(place, plan, frozen, counts, told)
             return Turn.of(self._desk.settle(place, frozen, remove=plan.span, refused=[_too_large(plan)]))
         answer = None
         if statement is not None:
             try:
                 answer = self._execute(statement)
             except StatementFailed as exc:
-                return self._failed(place, plan, frozen, members, exc.failure, counts)
+                return self._failed(place, plan, frozen, members, exc.failure, counts, told)
             self._log(place, frozen, len(members), answer)
         counts.found.update(folded.after)
         counts.stale = counts.stale or not plan.batch.key_columns
-        counted = again.counted() if again else {}
         notes = [] if again is None else ["sent again after its first answer was lost"]
         sent = None if plan.batch.key_columns or again is not None else sum(folded.counts.values())
         if answer is not None and sent is not None and answer.affected != sent:
             notes.append(f"the warehouse counted {answer.affected} rows, {sent} were sent")
             log.error("batch=%s table=%s rows=%d affected=%s", frozen.batch, place.table, sent, answer.affected)
-        return self._committed(place, plan, frozen, counted or frozen.counted(), answer, started_at, notes)
+        return self._committed(place, plan, frozen, frozen.counted(), answer, started_at, notes)
 
     def _count(self, plan: Plan) -> Counts:
         """What the table holds of the keys that the jobs look for."""
@@ -144,7 +162,15 @@ class WriteLane:
         return Counts({keys[int(i)]: Found(int(live), int(deleted)) for i, live, deleted in answer.rows})
 
     def _freeze(
-        self, place: Place, plan: Plan, counts: Counts, *, attempt: int, replaces: str, again: Frozen | None
+        self,
+        place: Place,
+        plan: Plan,
+        counts: Counts,
+        *,
+        attempt: int,
+        replaces: str,
+        again: Frozen | None,
+        told: Mapping[str, int],
     ) -> tuple[Plan, Folded, Frozen]:
         """Freeze what the jobs come to; without those that turn out to be finished or cancelled, if there are any."""
         assert plan.table is not None
@@ -157,19 +183,23 @@ class WriteLane:
                 span=plan.span,
                 attempt=attempt,
                 identity=plan.table.identity,
-                counts=[folded.counts.get(member.id, NOT_FOUND) for member in members],
+                counts=[told.get(member.id, folded.counts.get(member.id, NOT_FOUND)) for member in members],
                 replaces=replaces,
                 again=again,
                 refused=plan.refusals,
+                done=plan.done,
             )
-            plan.refusals = []
+            plan.refusals, plan.done = [], []
             if not excluded:
                 return plan, folded, frozen
             plan = plan.without(excluded)
             replaces = frozen.batch
 
     def _repeat(self, place: Place, plan: Plan, frozen: Frozen) -> Turn:
-        return self._run(place, plan, attempt=frozen.attempt + 1, again=frozen)
+        return self._run(place, plan, attempt=frozen.attempt + 1, again=frozen, told=frozen.counted())
+
+    def _cut(self, place: Place, plan: Plan, frozen: Frozen, told: Mapping[str, int]) -> Turn:
+        return self._halved(place, plan, frozen, None, told)
 
     def _committed(
         self,
@@ -212,6 +242,7 @@ class WriteLane:
         members: Sequence[Member],
         failure: Failure,
         counts: Counts | None = None,
+        told: Mapping[str, int] = NOTHING,
     ) -> Turn:
         log.warning(
             "batch=%s table=%s jobs=%d attempt=%d verdict=%s error=%s",
@@ -223,6 +254,7 @@ class WriteLane:
             failure.error_class,
         )
         if failure.verdict == "unknown":
+            self._prover.note_lost(place, frozen, failure)
             return Turn.after(0.0)  # the batch stays frozen: the next turn proves it
         if failure.cause == "expired":
             self._read_clock()
@@ -232,18 +264,19 @@ class WriteLane:
             changed = Failure("transient", "session", failure.error_class, failure.sqlstate, failure.text)
             return Turn.after(self._desk.postpone(place, frozen, members, changed, attempts=frozen.attempt))
         if failure.cause in ("row", "unlisted") and len(plan.jobs) > 1:
-            return self._halved(place, plan, frozen, counts)
-        refused = [refused_by(entry, failure, alone=len(members) == 1) for entry in plan.joined()]
+            return self._halved(place, plan, frozen, counts, told if plan.unprovable else NOTHING)
+        committed = "unknown" if told and plan.unprovable else "not_committed"
+        refused = [refused_by(entry, failure, alone=len(members) == 1, committed=committed) for entry in plan.joined()]
         return Turn.of(self._desk.settle(place, frozen, remove=plan.span, refused=refused))
 
-    def _halved(self, place: Place, plan: Plan, frozen: Frozen, counts: Counts | None = None) -> Turn:
+    def _halved(self, place: Place, plan: Plan, frozen: Frozen, counts: Counts | None, told: Mapping[str, int]) -> Turn:
         """Run the halves one after the other. Nothing of the whole was committed, so its `counts` still hold."""
         first, second = plan.halves()
-        turn = self._run(place, first, attempt=frozen.attempt, replaces=frozen.batch, counts=counts)
+        turn = self._run(place, first, attempt=frozen.attempt, replaces=frozen.batch, counts=counts, told=told)
         if not turn.settled:
             return turn
         fresh = None if counts is None or counts.stale else counts
-        return self._run(place, second, attempt=frozen.attempt, counts=fresh)
+        return self._run(place, second, attempt=frozen.attempt, counts=fresh, told=told)
 
     def _changed(self, place: Place, plan: Plan) -> bool:
         """Describe the table again. True if it is not what the plan was made for: planning anew can help."""
@@ -254,16 +287,24 @@ class WriteLane:
         except StatementFailed as exc:
             return exc.failure.cause == "missing"
 
-    def _lingers(self, head: Head) -> float:
+    def _lingers(self, place: Place, head: Head) -> float:
         """For how many seconds more the lane's first job waits for others to join it."""
         linger = self._desk.settings.linger_s
         if linger <= 0 or head.waiting is not None or len(head.messages) >= CHUNK:
             return 0.0
         try:
-            enqueued_at = datetime.fromisoformat(wire.decode(head.messages[0]).enqueued_at)
+            first = wire.decode(head.messages[0])
+            waited = (datetime.now(UTC) - datetime.fromisoformat(first.enqueued_at)).total_seconds()
         except ValueError:
             return 0.0
-        return min(linger, linger - (datetime.now(UTC) - enqueued_at).total_seconds())
+        if waited < 0:  # the producer's clock is ahead: it has waited since it was first seen
+            seen = self._seen.get(place.lane)
+            if seen is None or seen[0] != first.id:
+                seen = self._seen[place.lane] = first.id, time.monotonic()
+            waited = time.monotonic() - seen[1]
+        if waited >= linger:
+            self._seen.pop(place.lane, None)
+        return linger - waited
 
     def _read_clock(self) -> None:
         """Learn how far the warehouse's clock is from Redis', after a statement expired."""

@@ -16,6 +16,14 @@ local function follow(callbacks, record)
   end
 end
 
+-- A place in the index that no other letter has: those that come together keep their order.
+local function bury(id, letter, now)
+  local last = redis.call('ZRANGE', 'lakequeue:dead:index', -1, -1, 'WITHSCORES')[2]
+  local place = math.max(tonumber(now), last and tonumber(last) + 0.000002 or 0)
+  redis.call('HSET', 'lakequeue:dead', id, letter)
+  redis.call('ZADD', 'lakequeue:dead:index', string.format('%.6f', place), id)
+end
+
 for i = 4, #ARGV, 12 do
   local verdict, id, digest, record, callbacks = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 9]
   if redis.call('LINDEX', list, -1) ~= ARGV[i + 1] then
@@ -62,8 +70,7 @@ for i = 4, #ARGV, 12 do
       follow(callbacks, record)
     end
     if ARGV[i + 10] ~= '' then
-      redis.call('HSET', 'lakequeue:dead', ARGV[i + 10], ARGV[i + 11])
-      redis.call('ZADD', 'lakequeue:dead:index', ARGV[3], ARGV[i + 10])
+      bury(ARGV[i + 10], ARGV[i + 11], ARGV[3])
     end
     answer = 'ended'
   end

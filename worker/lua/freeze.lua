@@ -1,10 +1,10 @@
 #!lua flags=allow-oom
 -- Freeze the jobs of one statement: they become STARTED, and what the statement carries is fixed. Jobs at the list's
--- head that fail without a statement get their outcome here, so that no takeover has to find out about them again.
+-- head that need no statement get their outcome here, so that no takeover has to find out about them again.
 -- ARGV: lease, partition, lane, batch, batch it replaces or '', span, identity, attempt, microseconds within which the
 --   statement must start, microseconds after that until it cannot commit any more, the warehouse's clock minus ours in
 --   microseconds, stamp to keep or '', rows each job comes to, seconds a finished record lives, Unix seconds now,
---   number of failed jobs, for each: id, record; number of dead letters, for each: id, JSON;
+--   number of settled jobs, for each: id, record; number of dead letters, for each: id, JSON;
 --   then for each job of the statement: id, record.
 -- `span` is how many messages at the list's head the batch covers, with those that are in no statement.
 -- Returns: stamp, start_by, open_until (microseconds), and the ids that stay out because they have a final record.
@@ -22,6 +22,13 @@ local function finished(id)
   local state = record and string.match(record, '^{"status": ?"(%u+)"')
   return state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED'
 end
+-- A place in the index that no other letter has: those that come together keep their order.
+local function bury(id, letter, now)
+  local last = redis.call('ZRANGE', 'lakequeue:dead:index', -1, -1, 'WITHSCORES')[2]
+  local place = math.max(tonumber(now), last and tonumber(last) + 0.000002 or 0)
+  redis.call('HSET', 'lakequeue:dead', id, letter)
+  redis.call('ZADD', 'lakequeue:dead:index', string.format('%.6f', place), id)
+end
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local start_by = now + tonumber(ARGV[9]) + tonumber(ARGV[11])
@@ -36,8 +43,11 @@ elseif not stamp then
   redis.call('SET', key, string.format('%.0f', stamp))
 end
 local at = 17
+local ended = {} -- before: a letter belongs to the outcome it came with, and may have been replayed or dropped since
 for _ = 1, tonumber(ARGV[16]) do
-  if not finished(ARGV[at]) then
+  if finished(ARGV[at]) then
+    ended[ARGV[at]] = true
+  else
     redis.call('SET', 'celery-task-meta-' .. ARGV[at], ARGV[at + 1], 'EX', ARGV[14])
     redis.call('PUBLISH', 'celery-task-meta-' .. ARGV[at], ARGV[at + 1])
     local callbacks = redis.call('HGET', 'lakequeue:callbacks', ARGV[at])
@@ -51,8 +61,9 @@ end
 local letters = tonumber(ARGV[at])
 at = at + 1
 for _ = 1, letters do
-  redis.call('HSET', 'lakequeue:dead', ARGV[at], ARGV[at + 1])
-  redis.call('ZADD', 'lakequeue:dead:index', ARGV[15], ARGV[at])
+  if not ended[ARGV[at]] then
+    bury(ARGV[at], ARGV[at + 1], ARGV[15])
+  end
   at = at + 2
 end
 local ids, out = {}, {}
@@ -75,4 +86,7 @@ redis.call('DEL', frozen)
 redis.call('HSET', frozen, 'batch', batch, 'span', ARGV[6], 'identity', ARGV[7], 'attempt', ARGV[8],
   'stamp', text(stamp), 'start_by', text(start_by), 'open_until', text(open_until),
   'ids', table.concat(ids, ' '), 'counts', ARGV[13])
+local token = string.match(lease, '^(.*)#%d+$')
+redis.call('HSET', 'lakequeue:load:' .. lane, 'by', token, 'size', math.max(#ids, 1))
+redis.call('SADD', 'lakequeue:hand:' .. token, lane)
 return { text(stamp), text(start_by), text(open_until), out }

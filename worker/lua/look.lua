@@ -1,11 +1,66 @@
 #!lua flags=allow-oom
 -- What there is to do in a lane: its frozen batch, its wait, and the messages at its head.
--- ARGV: lease, partition, lane, first, last.
-if redis.call('GET', 'lakequeue:lease:' .. ARGV[2]) ~= ARGV[1] then
-  return redis.error_reply('LEASELOST partition ' .. ARGV[2])
+-- ARGV: lease, partition, lane, first, last, and to take the lane in hand: how many jobs at most.
+-- Taking is noted with the worker's name. Who finds there the name of one that is no more knows that it died at it: half
+-- as many jobs are taken then. If it was one job, it is counted whether the worker had other lanes in hand too: where
+-- that was so twice the job is a suspect, to be run with nothing beside it.
+-- Returns: frozen, wait, messages; how many jobs to take at most; how often a worker died with one and nothing else; 1
+-- for a suspect; since when (microseconds since 1970, or 0) another server answers than before, as a restart or a
+-- failover may have lost something; and the counts of jobs that are known from an earlier try.
+local lease, partition, lane = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
+  return redis.error_reply('LEASELOST partition ' .. partition)
 end
-return {
-  redis.call('HGETALL', 'lakequeue:frozen:' .. ARGV[3]),
-  redis.call('HGETALL', 'lakequeue:wait:' .. ARGV[3]),
-  redis.call('LRANGE', 'lakequeue:jobs:' .. ARGV[3], ARGV[4], ARGV[5]),
-}
+-- A worker that lives and lost its lease, by an outage of Redis, say, died at nothing.
+local function lives(token)
+  local until_s = redis.call('ZSCORE', 'lakequeue:workers', token)
+  local time = redis.call('TIME')
+  return until_s and tonumber(until_s) > tonumber(time[1]) + tonumber(time[2]) / 1000000
+end
+local frozen = redis.call('HGETALL', 'lakequeue:frozen:' .. lane)
+local waiting = redis.call('HGETALL', 'lakequeue:wait:' .. lane)
+local list = 'lakequeue:jobs:' .. lane
+local limit, alone, beside, broke, counted = 0, 0, 0, 0, {}
+if ARGV[6] then
+  local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
+  local known = redis.call('HMGET', 'lakequeue:server', 'run', 'broke')
+  broke = known[2] or 0
+  if run and known[1] ~= run then
+    if known[1] then
+      local time = redis.call('TIME')
+      broke = string.format('%.0f', tonumber(time[1]) * 1000000 + tonumber(time[2]))
+    end
+    redis.call('HSET', 'lakequeue:server', 'run', run, 'broke', broke)
+  end
+  local load, token = 'lakequeue:load:' .. lane, string.match(lease, '^(.*)#%d+$')
+  local before = redis.call('HMGET', load, 'by', 'size', 'limit', 'alone', 'beside')
+  limit, alone, beside = tonumber(before[3] or ARGV[6]), tonumber(before[4] or 0), tonumber(before[5] or 0)
+  if before[1] and before[1] ~= token and not lives(before[1]) then
+    local size = tonumber(before[2])
+    limit = math.max(1, math.floor(size / 2))
+    if size > 1 then
+      alone, beside = 0, 0
+    elseif redis.call('SCARD', 'lakequeue:hand:' .. before[1]) > 1 then
+      beside = beside + 1
+    else
+      alone = alone + 1
+    end
+    redis.call('HSET', load, 'limit', limit, 'alone', alone, 'beside', beside)
+  end
+  local left = redis.call('LLEN', list)
+  if left > 0 then
+    local size = math.min(limit, left)
+    for i = 1, #frozen, 2 do
+      if frozen[i] == 'ids' then
+        local _, spaces = string.gsub(frozen[i + 1], ' ', '')
+        size = spaces + 1
+      end
+    end
+    redis.call('HSET', load, 'by', token, 'size', size)
+    redis.call('SADD', 'lakequeue:hand:' .. token, lane)
+    redis.call('EXPIRE', 'lakequeue:hand:' .. token, 86400)
+  end
+  counted = redis.call('HGETALL', 'lakequeue:counted:' .. lane)
+end
+local messages = redis.call('LRANGE', list, ARGV[4], ARGV[5])
+return { frozen, waiting, messages, limit, alone, (alone > 0 or beside > 1) and 1 or 0, broke, counted }

@@ -18,6 +18,9 @@ for i = 4, #ARGV do
         record = record .. ',"' .. name .. '":' .. cjson.encode(old[name])
       end
     end
+    if type(old['replay_of']) == 'table' then
+      record = record .. ',"replay_of":' .. cjson.encode(old['replay_of'])
+    end
     record = record .. '}'
     local delayed = redis.call('ZREM', 'lakequeue:eta', id) == 1
     if delayed or not known then

@@ -13,13 +13,31 @@ local frozen = 'lakequeue:frozen:' .. lane
 if redis.call('HGET', frozen, 'batch') ~= batch then
   return -1
 end
+-- A place in the index that no other letter has: those that come together keep their order.
+local function bury(id, letter, now)
+  local last = redis.call('ZRANGE', 'lakequeue:dead:index', -1, -1, 'WITHSCORES')[2]
+  local place = math.max(tonumber(now), last and tonumber(last) + 0.000002 or 0)
+  redis.call('HSET', 'lakequeue:dead', id, letter)
+  redis.call('ZADD', 'lakequeue:dead:index', string.format('%.6f', place), id)
+end
 local outcomes = tonumber(ARGV[11])
+local counted = 'lakequeue:counted:' .. lane
+if redis.call('EXISTS', counted) == 1 then
+  for i = 12, 11 + outcomes * 3, 3 do
+    if ARGV[i + 1] == '1' then
+      redis.call('HDEL', counted, ARGV[i])
+    end
+  end
+end
+local ended = {} -- before: a letter belongs to the outcome it came with, and may have been replayed or dropped since
 local any_callbacks = redis.call('EXISTS', 'lakequeue:callbacks') == 1
 for i = 12, 11 + outcomes * 3, 3 do
   local key = 'celery-task-meta-' .. ARGV[i]
   local record = redis.call('GET', key)
   local state = record and string.match(record, '^{"status": ?"(%u+)"')
-  if state ~= 'SUCCESS' and state ~= 'FAILURE' and state ~= 'REVOKED' then
+  if state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED' then
+    ended[ARGV[i]] = true
+  else
     if ARGV[i + 1] == '1' then
       redis.call('SET', key, ARGV[i + 2], 'EX', ARGV[6])
       redis.call('PUBLISH', key, ARGV[i + 2])
@@ -34,8 +52,9 @@ for i = 12, 11 + outcomes * 3, 3 do
   end
 end
 for i = 12 + outcomes * 3, #ARGV, 2 do
-  redis.call('HSET', 'lakequeue:dead', ARGV[i], ARGV[i + 1])
-  redis.call('ZADD', 'lakequeue:dead:index', ARGV[7], ARGV[i])
+  if not ended[ARGV[i]] then
+    bury(ARGV[i], ARGV[i + 1], ARGV[7])
+  end
 end
 local list = 'lakequeue:jobs:' .. lane
 if tonumber(ARGV[5]) > 0 then
@@ -46,6 +65,18 @@ if ARGV[8] ~= '' then
   redis.call('HSET', 'lakequeue:wait:' .. lane, 'attempts', ARGV[8], 'until', ARGV[9], 'error', ARGV[10])
 end
 local left = redis.call('LLEN', list)
+redis.call('SREM', 'lakequeue:hand:' .. string.match(lease, '^(.*)#%d+$'), lane)
+local load = 'lakequeue:load:' .. lane
+local limit = tonumber(redis.call('HGET', load, 'limit') or 0)
+if ARGV[8] ~= '' then
+  redis.call('HDEL', load, 'by')
+elseif left > 0 and limit > 0 and limit < 8192 then
+  -- A worker died here: what is taken at once grows again as it goes well.
+  redis.call('HSET', load, 'limit', limit * 2)
+  redis.call('HDEL', load, 'by', 'alone', 'beside')
+else
+  redis.call('DEL', load)
+end
 if left == 0 then
   redis.call('SREM', 'lakequeue:ready:' .. partition, lane)
 end
