@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test check bench clean
+.PHONY: help setup demo test torture yardstick check conformance live bench clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -21,6 +21,25 @@ demo: setup  ## load a real file through the whole system (KEEP=1 leaves it runn
 
 test: setup  ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
+
+torture: setup  ## thousands of jobs under hundreds of faults, three seeds (some 20 minutes; ARGS="--seed 7")
+	$(BIN)/python -m tests.torture $(ARGS)
+
+yardstick: setup  ## what a plain Celery worker loses and doubles under such faults
+	$(BIN)/python -m tests.torture.yardstick $(ARGS)
+
+conformance: $(VENV)/.conformance  ## the product's SQL on real Spark and Delta Lake (needs a JDK, 17 or newer)
+	LAKEQUEUE_CONFORMANCE=spark $(BIN)/python -m pytest -s tests/conformance $(ARGS)
+	LAKEQUEUE_TEST_ENGINE=spark LAKEQUEUE_LAW_MIXES=6 LAKEQUEUE_TYPES_EXAMPLES=10 $(BIN)/python -m pytest -s \
+		$(addprefix tests/integration/worker/test_,law.py types.py verbs.py write_and_read.py)
+
+$(VENV)/.conformance: $(VENV)/.done localwarehouse/spark/parts.py localwarehouse/spark/LakeCatalog.java
+	$(BIN)/python -m pip install --quiet -c constraints.txt -e './producers[cli]' -e '.[dev,conformance]'
+	$(BIN)/python -m localwarehouse.spark .conformance
+	@touch $@
+
+live: setup  ## the same cases on the warehouse that DATABRICKS_HOST and the like name, in a schema of their own
+	LAKEQUEUE_CONFORMANCE=live $(BIN)/python -m pytest -s tests/conformance $(ARGS)
 
 check: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

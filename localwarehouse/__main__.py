@@ -7,10 +7,9 @@ import sys
 import threading
 from pathlib import Path
 
-import duckdb
-
 from localwarehouse.deadlines import Deadlines
 from localwarehouse.engine import Engine
+from localwarehouse.errors import CannotStart
 from localwarehouse.faults import Faults
 from localwarehouse.identity import Identity
 from localwarehouse.operations import Executor
@@ -26,18 +25,35 @@ _STOP_S = 10.0
 
 def _arguments() -> argparse.Namespace:
     parser = argparse.ArgumentParser(prog="localwarehouse", description=__doc__)
+    parser.add_argument("--engine", choices=("duckdb", "spark"), default="duckdb", help="what runs the statements")
     parser.add_argument("--data", type=Path, required=True, help="directory that keeps the tables")
     parser.add_argument("--port", type=int, default=0, help="0 picks a free one")
     parser.add_argument("--token", default="local", help="the bearer token clients must send")
     parser.add_argument("--client-id", default="local", help="OAuth client id")
     parser.add_argument("--client-secret", default="local", help="OAuth client secret")
     parser.add_argument("--commit-ms", type=int, default=0, help="what every commit takes longer")
+    parser.add_argument("--clock-ahead-s", type=float, default=0, help="how far its clock is ahead of this machine's")
+    parser.add_argument(
+        "--jars", type=Path, default=Path(".conformance"), help="where `python -m localwarehouse.spark` put Delta Lake"
+    )
     parser.add_argument("--faults", action="store_true", help="serve the control paths that script faults")
     return parser.parse_args()
 
 
 def _now() -> datetime.datetime:
     return datetime.datetime.now(datetime.UTC)
+
+
+def _engine(arguments: argparse.Namespace) -> Engine:
+    # Only the engine that is asked for is imported: Spark is no part of an ordinary installation.
+    if arguments.engine == "spark":
+        from localwarehouse.spark.engine import SparkEngine
+
+        return SparkEngine(arguments.data, arguments.jars, arguments.commit_ms / 1000)
+    from localwarehouse.duck import DuckEngine
+
+    ahead = datetime.timedelta(seconds=arguments.clock_ahead_s)
+    return DuckEngine(arguments.data, arguments.commit_ms / 1000, lambda: _now() + ahead)
 
 
 def main() -> int:
@@ -47,9 +63,9 @@ def main() -> int:
     for number in (signal.SIGTERM, signal.SIGINT):
         signal.signal(number, lambda *_: stopping.set())
     try:
-        engine = Engine(arguments.data, arguments.commit_ms / 1000, _now)
-    except duckdb.IOException as exc:
-        print(f"cannot open {arguments.data}: {exc}", file=sys.stderr)
+        engine = _engine(arguments)
+    except CannotStart as exc:
+        print(exc, file=sys.stderr)
         return 1
     log, faults = StatementLog(arguments.faults), Faults()
     service = ThriftService(Executor(engine, log, Deadlines(), _now), faults)

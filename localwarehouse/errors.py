@@ -2,6 +2,7 @@
 
 WarehouseError            a statement or request failed; class and SQLSTATE are part of the text
 └── Unsupported           this stand-in refuses what it does not imitate, by name
+CannotStart               the server has no data or no engine; its text says what to do
 """
 
 import re
@@ -24,6 +25,10 @@ class WarehouseError(Exception):
 class Unsupported(WarehouseError):
     def __init__(self, what: str) -> None:
         super().__init__("UNSUPPORTED_LOCAL", f"The local warehouse does not support {what}.", "0A000")
+
+
+class CannotStart(Exception):
+    pass
 
 
 def sql_text(error_class: str, text: str, sqlstate: str) -> str:

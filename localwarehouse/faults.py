@@ -4,6 +4,7 @@ import random
 import re
 import threading
 import time
+from collections import Counter
 from dataclasses import dataclass
 from typing import Any, Literal, cast, get_args
 
@@ -117,6 +118,7 @@ class Faults:
         self._rules: list[Rule] = []
         self._held: list[threading.Event] = []
         self._cold_until = 0.0
+        self._injected: Counter[str] = Counter()
 
     def add(self, documents: Any) -> None:
         given = documents if isinstance(documents, list) else [documents]
@@ -142,13 +144,21 @@ class Faults:
         with self._guard:
             return len(self._held)
 
+    def injected(self) -> dict[str, int]:
+        """How many requests met a rule since the start, by action; a status by its number."""
+        with self._guard:
+            return dict(self._injected)
+
     def pick(self, rpc: str, text: str | None) -> Rule | None:
         """The first rule that takes this request. A cold warehouse answers none."""
         with self._guard:
             remaining_s = self._cold_until - time.monotonic()
             if remaining_s > 0:
+                self._injected["cold_start"] += 1
                 raise HttpStatus(503, 1)
             rule = next((rule for rule in self._rules if rule.takes(rpc, text)), None)
+            if rule is not None:
+                self._injected[f"status_{rule.status}" if rule.action == "status" else rule.action] += 1
             if rule is not None and rule.action == "cold_start":
                 self._cold_until = time.monotonic() + rule.seconds
                 raise HttpStatus(503, 1)

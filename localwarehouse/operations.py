@@ -11,9 +11,8 @@ from typing import Literal
 from localwarehouse import errors
 from localwarehouse.arrow_results import Pages
 from localwarehouse.deadlines import Deadlines
-from localwarehouse.engine import Engine, Finished, Parameter, Running
+from localwarehouse.engine import Engine, Finished, Parameter, Running, Statement
 from localwarehouse.errors import WarehouseError
-from localwarehouse.plans import Change, Merge, Plan
 from localwarehouse.statement_log import StatementLog
 from localwarehouse.translate.statements import kind_of
 
@@ -67,17 +66,9 @@ class Executor:
 
     def _execute(self, operation: Operation) -> None:
         request, running = operation.request, operation.running
-        plan: Plan | None = None
+        statement: Statement | None = None
         started = self.clock()
         cancel_at_deadline = None
-        ran = False
-
-        def plan_now() -> Plan:
-            nonlocal plan
-            types = {name: parameter.type for name, parameter in request.parameters.items()}
-            plan = self.engine.plan(request.text, types, request.catalog, request.schema)
-            return plan
-
         try:
             if request.queue is not None:
                 request.queue(operation)
@@ -88,10 +79,9 @@ class Executor:
                 cancel_at_deadline = self.deadlines.after(
                     request.timeout_s, lambda: running.cancel(errors.statement_timeout(request.timeout_s))
                 )
-            kind = plan_now().kind
-            ran = True
-            self.log.count(kind)
-            operation.finished = self.engine.run(plan_now, request.parameters, running)
+            statement = self.engine.prepare(request.text, request.parameters, request.catalog, request.schema)
+            self.log.count(statement.kind)
+            operation.finished = statement.run(running)
             operation.pages = Pages(operation.finished.table, request.lz4)
         except WarehouseError as exc:
             operation.error = exc
@@ -101,14 +91,15 @@ class Executor:
         finally:
             if cancel_at_deadline is not None:
                 self.deadlines.drop(cancel_at_deadline)
-            self._settle(operation, plan, started, ran)
+            self._settle(operation, statement, started)
 
-    def _settle(self, operation: Operation, plan: Plan | None, started: datetime.datetime, ran: bool) -> None:
+    def _settle(self, operation: Operation, statement: Statement | None, started: datetime.datetime) -> None:
         error = operation.error
-        kind = plan.kind if plan is not None else kind_of(operation.request.text)
-        if not ran:
+        if statement is None:
+            kind = kind_of(operation.request.text)
             self.log.count(kind)
-        name = plan.table.name if isinstance(plan, Change | Merge) else (plan.table if plan is not None else None)
+        else:
+            kind = statement.kind
         finished = operation.finished
         rows = None
         if finished is not None:
@@ -116,7 +107,7 @@ class Executor:
         self.log.add(
             statement_id=str(operation.id),
             kind=kind,
-            table=name.dotted if name is not None else None,
+            table=statement.table if statement is not None else None,
             text=operation.request.text,
             rows=rows,
             started=started,

@@ -181,6 +181,8 @@ class _Handler(BaseHTTPRequestHandler):
             self._json(200, parts.log.since(int(since) if since.isdigit() else 0))
         elif call == ("GET", "/control/held"):
             self._json(200, {"held": parts.faults.held()})
+        elif call == ("GET", "/control/injected"):
+            self._json(200, parts.faults.injected())
         elif call == ("POST", "/control/release"):
             self._json(200, {"released": parts.faults.release()})
         elif call == ("DELETE", "/control/faults"):

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import os
 import subprocess
 import sys
 import urllib.request
@@ -18,7 +19,11 @@ from databricks import sql
 class LocalWarehouse:
     """One server process; its data stays in `data` when it is stopped, and it can be started again."""
 
-    def __init__(self, data: Path, *, token: str = "local", options: tuple[str, ...] = ("--faults",)) -> None:
+    def __init__(
+        self, data: Path, *, token: str = "local", options: tuple[str, ...] = ("--faults",), engine: str | None = None
+    ) -> None:
+        """`engine` is duckdb or spark; unless said, what the environment says."""
+        self.engine = engine or os.environ.get("LAKEQUEUE_TEST_ENGINE", "duckdb")
         self.data = data
         self.token = token
         self._options = options
@@ -30,7 +35,7 @@ class LocalWarehouse:
             self.process = subprocess.Popen(
                 [
                     *(sys.executable, "-m", "localwarehouse", "--data", str(self.data), "--port", str(port)),
-                    *("--token", self.token, *self._options),
+                    *("--token", self.token, "--engine", self.engine, *self._options),
                 ],
                 stdout=subprocess.PIPE,
                 stderr=log,
@@ -70,6 +75,10 @@ class LocalWarehouse:
 
     def clear_faults(self) -> None:
         self._control("DELETE", "/control/faults")
+
+    def injected(self) -> Counter[str]:
+        """Requests that met a fault since the start, by action."""
+        return Counter(self._control("GET", "/control/injected"))
 
     def held(self) -> int:
         """How many requests a `hold` keeps waiting."""

@@ -51,6 +51,14 @@ class Worker:
                 assert time.monotonic() < deadline, f"the worker is not ready:\n{self.text()}"
                 time.sleep(0.02)
 
+    def partitions(self) -> set[keys.Partition]:
+        """Those it owns now, by the word of Redis."""
+        every = [keys.Partition(p) for p in range(keys.PARTITIONS)]
+        mark = f"{self.name}@test/{self.pid}@".encode()
+        with redis.Redis.from_url(self._url) as client:
+            leases = client.mget([keys.lease(partition) for partition in every])
+        return {partition for partition, lease in zip(every, leases, strict=True) if lease and lease.startswith(mark)}
+
     def text(self) -> str:
         return self.log.read_text(encoding="utf-8", errors="replace")
 
@@ -93,11 +101,12 @@ def start_worker(redis_url: str, warehouse: LocalWarehouse, tmp_path: Path) -> I
     """Starts workers on demand, with settings by variable name, and ends what is left of them."""
     started: list[Worker] = []
 
-    def start(**settings: str) -> Worker:
+    def start(*, ready: bool = True, **settings: str) -> Worker:
         name = f"w{len(started)}"
         worker = Worker(worker_environ(redis_url, warehouse, **settings), tmp_path / f"{name}.log", name)
         started.append(worker)
-        worker.wait_ready()
+        if ready:
+            worker.wait_ready()
         return worker
 
     yield start

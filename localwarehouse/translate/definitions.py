@@ -21,7 +21,7 @@ from localwarehouse.plans import (
 from localwarehouse.translate import select
 from localwarehouse.translate.context import Gathered, Scope, Setting, only, table_relation
 from localwarehouse.translate.expressions import Expressions, shown
-from localwarehouse.types import Text, parse_type
+from localwarehouse.types import BINARY, BOOLEAN, Array, Map, Struct, Text, parse_type, sql_name
 
 _NAME = r"(?:`((?:[^`]|``)+)`|([A-Za-z0-9_]+))"
 _CATALOG = re.compile(
@@ -59,8 +59,23 @@ def create(setting: Setting, node: exp.Expression) -> Definition:
     columns = _columns(node.this.expressions, 0)
     _distinct([column.name for column in columns])
     properties, comment = _properties(node.args.get("properties"))
+    _have_statistics(columns, dict(properties).get("delta.dataSkippingStatsColumns", ""))
     action = CreateTable(name, columns, properties, comment, bool(node.args.get("exists")))
     return Definition("CREATE_TABLE", name, action)
+
+
+def _have_statistics(columns: tuple[Column, ...], named: str) -> None:
+    """Delta Lake keeps statistics of numbers, STRINGs and times only."""
+    by_name = {column.name.lower(): column.type for column in columns}
+    for part in re.findall(r"`((?:[^`]|``)+)`|([^,`]+)", named):
+        name = (part[0].replace("``", "`") or part[1]).strip().lower()
+        kept = by_name.get(name)
+        if isinstance(kept, Array | Map | Struct | Text) or kept in (BOOLEAN, BINARY):
+            raise WarehouseError(
+                "DELTA_COLUMN_DATA_SKIPPING_NOT_SUPPORTED_TYPE",
+                f"Data skipping is not supported for column '{name}' of type {sql_name(kept)}.",
+                "0AKDC",
+            )
 
 
 def drop(setting: Setting, node: exp.Expression) -> Definition:

@@ -42,9 +42,13 @@ def _from_json(expressions: Expressions, node: exp.Expression) -> Value:
         raise Unsupported(f"from_json with the schema {schema.name}")
     text = expressions.cast(node.this, STRING)
     form = _json_form(data_type)
-    return text.become(
-        f"json_transform_strict(CASE WHEN trim({text.sql}) <> '' THEN {text.repeated} END, {string(form)})", data_type
+    wrong = failure(
+        "MALFORMED_RECORD_IN_PARSING.WITHOUT_SUGGESTION", "Malformed records are detected in record parsing.", "22023"
     )
+    given = (
+        f"CASE WHEN trim({text.sql}) = 'null' THEN {wrong} WHEN trim({text.repeated}) <> '' THEN {text.repeated} END"
+    )
+    return text.become(f"json_transform_strict({given}, {string(form)})", data_type)
 
 
 def _options(node: exp.Expression | None) -> dict[str, str]:

@@ -177,7 +177,7 @@ def stored(table: Table, column: Column, value: Value) -> str:
 
 
 def _fitted(sql: str, data_type: DataType) -> str:
-    """VARCHAR(n) and CHAR(n) wherever they are in the type: blanks beyond n are cut, CHAR is padded to n."""
+    """VARCHAR(n) and CHAR(n) wherever they are in the type: longer is an error, blanks too; CHAR is padded."""
     if data_type == as_expression(data_type):
         return sql
     match data_type:
@@ -188,9 +188,8 @@ def _fitted(sql: str, data_type: DataType) -> str:
                 "22001",
                 sql,
             )
-            cut = f"CASE WHEN length(rtrim({sql}, ' ')) <= {length} THEN left({sql}, {length}) ELSE {wrong} END"
             fits = f"rpad({sql}, {length}, ' ')" if name == "char" else sql
-            return f"CASE WHEN length({sql}) <= {length} THEN {fits} WHEN {sql} IS NOT NULL THEN {cut} END"
+            return f"CASE WHEN length({sql}) <= {length} THEN {fits} WHEN {sql} IS NOT NULL THEN {wrong} END"
         case Array(element):
             return f"list_transform({sql}, lambda y: {_fitted('y', element)})"
         case Map(key, item):

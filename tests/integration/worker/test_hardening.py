@@ -134,7 +134,7 @@ def test_a_worker_that_joins_under_load_gets_its_share(
     make_tables(warehouse, *busy)
     warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "action": "delay", "seconds": 0.2})
     start_worker(LAKEQUEUE_MAX_BATCH_JOBS="1")
-    jobs = [{"kind": "write", "table": t, "data": [{"id": n}]} for n in range(15) for t in busy]
+    jobs = [{"kind": "write", "table": t, "data": [{"id": n}]} for n in range(60) for t in busy]
     handles = list(queue.enqueue_many(jobs))
     until(lambda: handles[0].status().final, "it runs")
     second = start_worker(LAKEQUEUE_MAX_BATCH_JOBS="1")

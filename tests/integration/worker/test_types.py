@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import os
 from typing import Any
 from uuid import uuid4
 
@@ -11,6 +12,8 @@ from lakequeue.columns import AUDIT_COLUMNS, Array, ColumnType, Field, Map, Stru
 
 from tests.fix_system import System
 from tests.strategies import column_names, column_types, comparable, values_of
+
+EXAMPLES = int(os.environ.get("LAKEQUEUE_TYPES_EXAMPLES", "300"))
 
 
 @st.composite
@@ -36,7 +39,7 @@ def _nullable(column_type: ColumnType) -> ColumnType:
 
 
 @given(tables())
-@settings(max_examples=300, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+@settings(max_examples=EXAMPLES, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
 def test_every_type_round_trips(system: System, example: tuple[dict[str, ColumnType], list[dict[str, Any]]]) -> None:
     types, rows = example
     table = f"types.round.t_{uuid4().hex}"

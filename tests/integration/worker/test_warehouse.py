@@ -1,20 +1,16 @@
-"""The connector as we set it: one execution a statement, and a verdict for every way it can fail."""
+"""The connector as we set it: one execution a statement, and a verdict for every way it fails at a real server."""
 
 from __future__ import annotations
 
-import inspect
 from collections.abc import Iterator
 from typing import Any
 
 import pytest
-import urllib3.exceptions as http
 from databricks.sdk.core import Config
-from databricks.sdk.errors.base import DatabricksError
-from databricks.sql import exc as connector
 
 from tasks.sql import Sql, Statement
 from tests.fix_localwarehouse import LocalWarehouse
-from worker.warehouse import Connection, Misconfigured, StatementFailed, Target, target, translate
+from worker.warehouse import Connection, Misconfigured, StatementFailed, Target, target
 
 INSERT = Statement(Sql("INSERT INTO c.s.t VALUES (1)"), does="change")
 ROWS = Statement(Sql("SELECT id FROM c.s.t"))
@@ -75,7 +71,7 @@ def test_a_server_error_says_nothing_and_is_sent_once(
 ) -> None:
     rule = {"action": "status", "status": status, "executed": executed}
     warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", **rule})
-    assert failure_of(connection) == ("unknown", "answer")
+    assert failure_of(connection) == ("unknown", "warehouse")
     assert warehouse.counts()["INSERT"] == int(executed)
 
 
@@ -99,12 +95,47 @@ def test_a_server_that_is_not_there_never_ran_it(connection: Connection, warehou
     assert failure_of(connection)[0] == "transient"
 
 
-def test_a_wrong_token_is_permanent(warehouse: LocalWarehouse) -> None:
+def test_a_wrong_token_is_no_jobs_fault(warehouse: LocalWarehouse, caplog: pytest.LogCaptureFixture) -> None:
     host = f"http://127.0.0.1:{warehouse.port}"
     refused = Connection(
         Target(host, "/sql/1.0/warehouses/local", Config(host=host, token="wrong")), statement_timeout_s=5
     )
-    assert failure_of(refused) == ("permanent", "permission")
+    assert failure_of(refused) == ("transient", "warehouse")
+    assert "UNAUTHENTICATED" in caplog.text
+    assert "renew or correct them" in caplog.text
+
+
+def test_a_token_that_expires_within_a_session_is_no_jobs_fault(
+    connection: Connection, warehouse: LocalWarehouse
+) -> None:
+    connection.execute(INSERT)
+    warehouse.stop()
+    warehouse.token = "renewed"
+    warehouse.start(port=warehouse.port)
+    with pytest.raises(StatementFailed) as caught:
+        connection.execute(INSERT)
+    failure = caught.value.failure
+    assert (failure.verdict, failure.cause, failure.code) == ("transient", "warehouse", "UNAUTHENTICATED")
+
+
+def test_a_warehouse_that_is_not_there_is_no_jobs_fault(
+    warehouse: LocalWarehouse, where: Target, caplog: pytest.LogCaptureFixture
+) -> None:
+    deleted = Connection(Target(where.host, "/sql/1.0/warehouses/deleted", where.config), statement_timeout_s=5)
+    assert failure_of(deleted) == ("transient", "warehouse")
+    assert "WAREHOUSE_NOT_FOUND" in caplog.text
+    assert "DATABRICKS_WAREHOUSE_ID" in caplog.text
+
+
+def test_a_client_secret_that_is_refused_is_no_jobs_fault(
+    warehouse: LocalWarehouse, monkeypatch: pytest.MonkeyPatch, caplog: pytest.LogCaptureFixture
+) -> None:
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", "/dev/null")
+    host = f"http://127.0.0.1:{warehouse.port}"
+    config = Config(host=host, client_id="local", client_secret="expired", retry_timeout_seconds=2)
+    refused = Connection(Target(host, "/sql/1.0/warehouses/local", config), statement_timeout_s=5)
+    assert failure_of(refused) == ("transient", "warehouse")
+    assert "UNAUTHENTICATED" in caplog.text
 
 
 def test_oauth_machine_to_machine_signs_in(warehouse: LocalWarehouse, monkeypatch: pytest.MonkeyPatch) -> None:
@@ -138,138 +169,6 @@ def test_a_target_that_cannot_be_used_says_what_to_set(
         target(warehouse_id="")
 
 
-VERDICTS: dict[type[Exception], str] = {
-    # The connector's own; an HTTP status or an error class in the text says more, see the tests below.
-    connector.Error: "unknown",
-    connector.InterfaceError: "unknown",
-    connector.DatabaseError: "unknown",
-    connector.InternalError: "unknown",
-    connector.OperationalError: "unknown",
-    connector.ProgrammingError: "unknown",
-    connector.IntegrityError: "unknown",
-    connector.DataError: "unknown",
-    connector.NotSupportedError: "unknown",
-    connector.TransactionError: "unknown",
-    connector.InvalidServerResponseError: "unknown",
-    connector.ServerOperationError: "unknown",
-    connector.ReydenThriftUnsupportedError: "unknown",
-    connector.RequestError: "unknown",
-    connector.MaxRetryDurationError: "unknown",
-    connector.NonRecoverableNetworkError: "unknown",
-    connector.UnsafeToRetryError: "unknown",
-    connector.SessionAlreadyClosedError: "unknown",
-    connector.CursorAlreadyClosedError: "unknown",
-    # urllib3's. A connection that was never made carried nothing.
-    http.HTTPError: "unknown",
-    http.PoolError: "unknown",
-    http.RequestError: "unknown",
-    http.SSLError: "unknown",
-    http.ProxyError: "unknown",
-    http.DecodeError: "unknown",
-    http.ProtocolError: "unknown",
-    http.MaxRetryError: "unknown",
-    http.HostChangedError: "unknown",
-    http.TimeoutStateError: "unknown",
-    http.TimeoutError: "unknown",
-    http.ReadTimeoutError: "unknown",
-    http.ConnectTimeoutError: "transient",
-    http.NewConnectionError: "transient",
-    http.NameResolutionError: "transient",
-    http.EmptyPoolError: "unknown",
-    http.FullPoolError: "unknown",
-    http.ClosedPoolError: "unknown",
-    http.LocationValueError: "unknown",
-    http.LocationParseError: "unknown",
-    http.URLSchemeUnknown: "unknown",
-    http.ResponseError: "unknown",
-    http.ResponseNotChunked: "unknown",
-    http.BodyNotHttplibCompatible: "unknown",
-    http.IncompleteRead: "unknown",
-    http.InvalidChunkLength: "unknown",
-    http.InvalidHeader: "unknown",
-    http.ProxySchemeUnknown: "unknown",
-    http.ProxySchemeUnsupported: "unknown",
-    http.HeaderParsingError: "unknown",
-    http.UnrewindableBodyError: "unknown",
-    # The SDK's, when a token cannot be had; and the sockets'.
-    DatabricksError: "unknown",
-    OSError: "unknown",
-    ConnectionResetError: "unknown",
-    ConnectionRefusedError: "transient",
-    ValueError: "unknown",
-}
-"""What follows when one is raised while a statement may have been sent. A class that is new has to be judged first."""
-
-
-def defined() -> list[type[Exception]]:
-    """Every exception class that the connector and urllib3 define."""
-    return [
-        each
-        for module in (connector, http)
-        for _, each in inspect.getmembers(module, inspect.isclass)
-        if issubclass(each, Exception) and each.__module__ == module.__name__ and not each.__name__.endswith("Warning")
-        if not each.__name__.startswith("Telemetry")  # never leaves the connector
-    ]
-
-
-def test_every_exception_class_has_been_judged() -> None:
-    assert {each.__name__ for each in defined() if each not in VERDICTS} == set()
-
-
-@pytest.mark.parametrize("raised", VERDICTS, ids=lambda each: f"{each.__module__}.{each.__name__}")
-def test_an_exception_has_its_verdict(raised: type[Exception]) -> None:
-    exc = raised.__new__(raised)
-    Exception.__init__(exc, "something went wrong")
-    exc.__dict__.update(message="x", reason=None, partial=0, expected=0, length=b"0")
-    assert translate(exc, "sending").verdict == VERDICTS[raised]
-    assert translate(exc, "connecting").verdict == "transient"
-    if raised is not connector.ServerOperationError:
-        assert translate(exc, "running").verdict == "unknown"
-
-
-@pytest.mark.parametrize(
-    ("reason", "verdict"),
-    [
-        (http.NewConnectionError(None, "refused"), "transient"),  # type: ignore[arg-type]
-        (http.ConnectTimeoutError(), "transient"),
-        (http.ResponseError("too many 429 error responses"), "transient"),
-        (http.ResponseError("too many 503 error responses"), "unknown"),
-        (http.ProtocolError("Connection aborted."), "unknown"),
-        (http.ReadTimeoutError(None, "/", "Read timed out."), "unknown"),  # type: ignore[arg-type]
-    ],
-    ids=lambda each: type(each).__name__ if isinstance(each, Exception) else each,
-)
-def test_retries_that_ran_out_are_judged_by_their_reason(reason: Exception, verdict: str) -> None:
-    exc = http.MaxRetryError(None, "/", reason)  # type: ignore[arg-type]
-    assert translate(exc, "sending").verdict == verdict
-    assert translate(exc, "running").verdict == "unknown"
-
-
-ERRORS: Any = connector  # its constructors are untyped
-
-
-@pytest.mark.parametrize(
-    ("exc", "sending", "running"),
-    [
-        (ERRORS.ServerOperationError("[CAST_INVALID_INPUT] x SQLSTATE: 22018"), "permanent", "permanent"),
-        (ERRORS.ServerOperationError("[DELTA_CONCURRENT_APPEND] x SQLSTATE: 2D521"), "transient", "transient"),
-        (ERRORS.ServerOperationError("Invalid SessionHandle: x"), "transient", "unknown"),
-        (ERRORS.DatabaseError("[PARSE_SYNTAX_ERROR] x SQLSTATE: 42601"), "permanent", "unknown"),
-        (ERRORS.DatabaseError("Invalid SessionHandle: x"), "transient", "unknown"),
-        (ERRORS.DatabaseError("Command x unexpectedly closed server side"), "unknown", "unknown"),
-        (ERRORS.RequestError("x", {"http-code": 401}), "permanent", "unknown"),
-        (ERRORS.RequestError("x", {"http-code": 429}), "transient", "unknown"),
-        (ERRORS.RequestError("x", {"http-code": 503}), "unknown", "unknown"),
-    ],
-    ids=lambda each: str(each)[:40] if isinstance(each, Exception) else each,
-)
-def test_a_statement_that_runs_is_believed_to_have_failed_by_its_own_word_only(
-    exc: Exception, sending: str, running: str
-) -> None:
-    assert translate(exc, "sending").verdict == sending
-    assert translate(exc, "running").verdict == running
-
-
 FORGOTTEN = {"action": "error", "error_class": "X", "sqlstate": "HY000", "message": "Invalid SessionHandle: x"}
 BUSY = {"action": "status", "status": 429, "executed": False}
 AFTER = [
@@ -290,6 +189,32 @@ def test_what_fails_after_a_slow_statement_was_taken_is_not_taken_for_its_failur
     warehouse.fault(slow, {"on": call, "times": 1, **fault})
     assert verdict_of(connection, INSERT) in ("done", "unknown")
     assert warehouse.counts()["INSERT"] <= 1
+
+
+@pytest.mark.parametrize(
+    "fault", [{"action": "drop_before"}, BUSY, {**BUSY, "status": 503}], ids=["drop", "429", "503"]
+)
+def test_a_lost_answer_to_how_a_statement_is_doing_is_asked_for_again(
+    connection: Connection, warehouse: LocalWarehouse, fault: dict[str, Any]
+) -> None:
+    slow = {"on": "ExecuteStatement", "match": "^INSERT", "times": 1, "action": "delay", "seconds": 2.5}
+    warehouse.fault(slow, {"on": "GetOperationStatus", "times": 1, **fault})
+    assert connection.execute(INSERT).affected == 1
+    assert warehouse.counts()["INSERT"] == 1
+
+
+@pytest.mark.parametrize("status", [429, 500, 503])
+@pytest.mark.parametrize("retry_after", [None, 1, 60])
+def test_a_session_that_is_not_to_be_had_is_asked_for_once(
+    warehouse: LocalWarehouse, where: Target, status: int, retry_after: int | None
+) -> None:
+    """Whatever the server says, the connector waits for nothing; the second fault would be met by a second request."""
+    rule = {"on": "OpenSession", "times": 1, "action": "status", "status": status, "retry_after": retry_after}
+    warehouse.fault(rule, rule)
+    refused = Connection(where, statement_timeout_s=5)
+    assert failure_of(refused) == failure_of(refused) == ("transient", "warehouse")
+    assert refused.execute(Statement(Sql("SELECT 1"))).rows[0][0] == 1
+    refused.close()
 
 
 def verdict_of(connection: Connection, statement: Statement) -> str:

@@ -136,6 +136,21 @@ def test_a_wide_table_keeps_statistics_on_its_stamp_columns() -> None:
     assert {"`created_at`", "`updated_at`"} <= set(indexed)
 
 
+def test_statistics_are_asked_for_where_delta_keeps_them() -> None:
+    without = ("BOOLEAN", "BINARY", "ARRAY<INT>", "MAP<STRING, INT>", "STRUCT<a: INT>", "VARCHAR(9)", "CHAR(9)")
+    kinds = [*without, *("STRING", "DECIMAL(9,2)", "DATE", "TIMESTAMP", "DOUBLE"), *["INT"] * 30]
+    wide = Write(
+        table=str(NAME),
+        schema_definition=[{"name": f"c{i}", "data_type": kind} for i, kind in enumerate(kinds)],
+        data=[{"c8": 1}],
+    )
+    assert wide.schema_definition is not None
+    text = str(statements.create_table(NAME, wide.schema_definition, {}).sql)
+    indexed = text.partition("'delta.dataSkippingStatsColumns' = '")[2].partition("'")[0].split(",")
+    assert indexed[:2] == ["`c7`", "`c8`"]
+    assert len(indexed) == 32
+
+
 def test_nested_values_are_cast_to_the_leaves() -> None:
     nested = parse_type("ARRAY<STRUCT<a: INT, m: MAP<STRING, DATE>>>")
     text = str(from_text(nested, Sql("r[0]")))

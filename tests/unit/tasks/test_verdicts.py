@@ -3,9 +3,12 @@
 from __future__ import annotations
 
 import pytest
+from hypothesis import given
+from hypothesis import strategies as st
 
 from tasks import verdicts
-from tasks.verdicts import backoff_s, of_http, of_statement
+from tasks.verdict_table import ERROR_CLASSES, EXCEPTIONS, SQLSTATES
+from tasks.verdicts import backoff_s, of_http, of_statement, of_token, reading_of, while_connecting
 
 # The rows of Databricks' error classes that the design lists, and what must follow from each.
 LISTED = [
@@ -14,6 +17,7 @@ LISTED = [
     ("CATALOG_NOT_FOUND", "42P08", "permanent", "missing"),
     ("CAST_INVALID_INPUT", "22018", "permanent", "row"),
     ("NUMERIC_VALUE_OUT_OF_RANGE.WITH_SUGGESTION", "22003", "permanent", "row"),
+    ("SOME_DATE", "22007", "permanent", "row"),
     ("DELTA_NOT_NULL_CONSTRAINT_VIOLATED", "23502", "permanent", "row"),
     ("DELTA_VIOLATE_CONSTRAINT_WITH_VALUES", "23001", "permanent", "row"),
     ("DELTA_EXCEED_CHAR_VARCHAR_LIMIT", "22001", "permanent", "row"),
@@ -21,6 +25,8 @@ LISTED = [
     ("UNRESOLVED_COLUMN.WITH_SUGGESTION", "42703", "permanent", "shape"),
     ("INCOMPATIBLE_DATA_FOR_TABLE.CANNOT_SAFELY_CAST", "KD000", "permanent", "shape"),
     ("PARSE_SYNTAX_ERROR", "42601", "permanent", "shape"),
+    ("DELTA_MULTIPLE_SOURCE_ROW_MATCHING_TARGET_ROW_IN_MERGE", "21506", "permanent", "shape"),
+    ("MERGE_CARDINALITY_VIOLATION", "23K01", "permanent", "shape"),
     ("INSUFFICIENT_PERMISSIONS", "42501", "permanent", "permission"),
     ("DELTA_CONCURRENT_APPEND.WITHOUT_HINT", "2D521", "transient", "conflict"),
     ("DELTA_CONCURRENT_DELETE_READ", "2D521", "transient", "conflict"),
@@ -44,8 +50,21 @@ def test_an_error_class_has_its_verdict(error_class: str, sqlstate: str, verdict
     assert "SQLSTATE" not in failure.text
 
 
-def test_a_sqlstate_alone_is_enough() -> None:
-    assert of_statement("Error running query: something odd. SQLSTATE: 2D521").verdict == "transient"
+@pytest.mark.parametrize("sqlstate", SQLSTATES)
+def test_a_sqlstate_alone_is_enough(sqlstate: str) -> None:
+    failure = of_statement(f"Error running query: something odd. SQLSTATE: {sqlstate}")
+    assert (failure.verdict, failure.cause) == SQLSTATES[sqlstate]
+
+
+@pytest.mark.parametrize("error_class", ERROR_CLASSES)
+def test_an_error_class_alone_is_enough(error_class: str) -> None:
+    failure = of_statement(f"[{error_class}.SOME_SUB_CLASS] something odd")
+    assert (failure.verdict, failure.cause) == ERROR_CLASSES[error_class]
+
+
+def test_a_sqlstate_inside_a_value_is_not_believed() -> None:
+    failure = of_statement("[SOME_NEW_CLASS] The value 'SQLSTATE: 2D521' is odd. SQLSTATE: 99999")
+    assert (failure.verdict, failure.sqlstate) == ("permanent", "99999")
 
 
 def test_an_expired_statement_did_not_run() -> None:
@@ -66,18 +85,56 @@ def test_a_text_without_class_is_permanent_and_loud() -> None:
     "text", ["Invalid SessionHandle: x", "Session handle x has not been initialized or had already closed"]
 )
 def test_a_lost_session_is_opened_anew(text: str) -> None:
-    assert of_statement(text).cause == of_http(400, text).cause == "session"
+    assert of_statement(text).cause == of_http(400, text).cause == of_http(404, text).cause == "session"
+
+
+STATUSES = [
+    (429, "transient", "warehouse", "HTTP_429"),
+    (401, "transient", "warehouse", "UNAUTHENTICATED"),
+    (403, "transient", "warehouse", "UNAUTHENTICATED"),
+    (404, "transient", "warehouse", "WAREHOUSE_NOT_FOUND"),
+    (400, "permanent", "unlisted", "HTTP_400"),
+    (413, "permanent", "unlisted", "HTTP_413"),
+    (500, "unknown", "warehouse", "HTTP_500"),
+    (502, "unknown", "warehouse", "HTTP_502"),
+    (503, "unknown", "warehouse", "HTTP_503"),
+    (504, "unknown", "warehouse", "HTTP_504"),
+    (200, "unknown", "answer", "HTTP_200"),
+    (None, "unknown", "answer", "HTTP"),
+]
+
+
+@pytest.mark.parametrize(("code", "verdict", "cause", "name"), STATUSES, ids=[row[3] for row in STATUSES])
+def test_an_http_status_has_its_verdict(code: int | None, verdict: str, cause: str, name: str) -> None:
+    failure = of_http(code, "")
+    assert (failure.verdict, failure.cause, failure.code) == (verdict, cause, name)
+    assert failure.needs_operator == (code in (401, 403, 404))
+
+
+@pytest.mark.parametrize("code", [row[0] for row in STATUSES], ids=[row[3] for row in STATUSES])
+def test_while_connecting_no_job_is_at_fault(code: int | None) -> None:
+    failure = while_connecting(of_http(code, ""))
+    assert (failure.verdict, failure.cause) == ("transient", "warehouse")
+    assert failure.error_class == (of_http(code, "").error_class if code else "WAREHOUSE_AWAY")
+
+
+@pytest.mark.parametrize("error_class", ["INSUFFICIENT_PERMISSIONS", "CAST_INVALID_INPUT", "SOME_NEW_CLASS"])
+def test_a_session_that_is_refused_fails_no_job_whatever_the_class(error_class: str) -> None:
+    failure = while_connecting(of_statement(f"[{error_class}] x SQLSTATE: 42501"))
+    assert (failure.verdict, failure.cause, failure.error_class) == ("transient", "warehouse", error_class)
 
 
 @pytest.mark.parametrize(
-    ("code", "verdict"),
+    ("text", "code"),
     [
-        *((429, "transient"), (503, "unknown"), (500, "unknown"), (502, "unknown"), (504, "unknown")),
-        *((200, "unknown"), (None, "unknown"), (400, "permanent"), (401, "permanent"), (403, "permanent")),
+        ("invalid_client: Client authentication failed", "UNAUTHENTICATED"),
+        ("unauthorized_client: x", "UNAUTHENTICATED"),
+        ("b'<html>502 Bad Gateway</html>'", "UNREACHABLE"),
     ],
 )
-def test_an_http_status_has_its_verdict(code: int | None, verdict: str) -> None:
-    assert of_http(code, "").verdict == verdict
+def test_a_token_that_cannot_be_had_fails_no_job(text: str, code: str) -> None:
+    failure = of_token(text)
+    assert (failure.verdict, failure.cause, failure.code) == ("transient", "warehouse", code)
 
 
 def test_a_statement_that_never_left_is_transient_and_a_lost_answer_unknown() -> None:
@@ -85,8 +142,46 @@ def test_a_statement_that_never_left_is_transient_and_a_lost_answer_unknown() ->
     assert verdicts.answer_lost("reset").verdict == "unknown"
 
 
-def test_backoff_doubles_up_to_its_bound_and_is_jittered() -> None:
+def test_a_class_that_is_not_named_is_read_as_its_nearest_base() -> None:
+    class Refused(ConnectionRefusedError):
+        pass
+
+    assert reading_of(Refused) == EXCEPTIONS["builtins.ConnectionRefusedError"] == "never_sent"
+    assert reading_of(ConnectionResetError) == reading_of(KeyboardInterrupt) == "lost"
+
+
+WAITS = {
+    "attempt": st.integers(-1, 10**9),
+    "first_s": st.floats(0.001, 1e3),
+    "longest_s": st.floats(0.001, 1e4),
+    "jitter": st.floats(0, 1),
+}
+
+
+@given(**WAITS)
+def test_a_wait_lies_between_nothing_and_its_cap(attempt: int, first_s: float, longest_s: float, jitter: float) -> None:
+    wait = backoff_s(attempt, first_s=first_s, longest_s=longest_s, jitter=jitter)
+    assert 0 <= wait <= longest_s
+    assert wait <= first_s * 2.0 ** max(0, min(attempt - 1, 100))
+
+
+@given(**WAITS)
+def test_jitter_is_full_the_wait_is_that_fraction_of_its_bound(
+    attempt: int, first_s: float, longest_s: float, jitter: float
+) -> None:
+    bound = backoff_s(attempt, first_s=first_s, longest_s=longest_s, jitter=1.0)
+    assert backoff_s(attempt, first_s=first_s, longest_s=longest_s, jitter=jitter) == bound * jitter
+    assert bound <= backoff_s(attempt + 1, first_s=first_s, longest_s=longest_s, jitter=1.0)
+
+
+def test_the_bound_of_a_wait_doubles_up_to_its_cap() -> None:
     waits = [backoff_s(n, first_s=1, longest_s=60, jitter=1.0) for n in range(1, 100)]
     assert waits[:7] == [1, 2, 4, 8, 16, 32, 60]
     assert max(waits) == 60
-    assert backoff_s(5, first_s=1, longest_s=60, jitter=0.0) == 0
+
+
+def test_only_what_the_warehouse_took_can_be_the_statements_own_fault() -> None:
+    taken = [of_statement("[STATEMENT_TIMEOUT] x"), verdicts.answer_lost("x", verdicts.RESULT_LOST)]
+    assert all(failure.taken for failure in taken)
+    others = [verdicts.answer_lost("reset"), of_http(503, ""), of_http(200, ""), verdicts.never_sent("refused")]
+    assert not any(failure.taken for failure in others)

@@ -1,0 +1,96 @@
+"""Another application that has Celery and no code of ours, and what it sends and sees."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Callable, Iterator
+from typing import Any
+
+import pytest
+import redis
+from celery import Celery
+from celery.result import AsyncResult
+from kombu.pools import connections, producers
+from lakequeue import keys, wire
+
+from tests.fix_localwarehouse import LocalWarehouse
+from tests.fix_system import System
+
+COLUMNS = [{"name": "id", "data_type": "BIGINT"}]
+
+
+def celery_app(url: str) -> Celery:
+    """What another application has: a broker, a backend and a route."""
+    app = Celery("elsewhere", broker=url, backend=url, set_as_current=False)
+    app.conf.task_default_queue = "records"
+    return app
+
+
+def close(app: Celery) -> None:
+    """Close an application and its sockets: to the broker, of the subscription to results and of the backend.
+    `app.close()` itself (celery 5.7) leaves them to the garbage collector, which Python 3.13 warns of."""
+    broker = app.connection_for_write()
+    for pools in (producers, connections):  # shared by all applications of this URL
+        pools[broker].force_close_all()
+        del pools[broker]
+    app.backend.result_consumer.stop()
+    app.backend.client.connection_pool.disconnect()
+    app.close()
+
+
+@pytest.fixture
+def app(system: System) -> Iterator[Celery]:
+    made = celery_app(system.redis.url)
+    yield made
+    close(made)
+    system.warehouse.clear_faults()
+    system.warehouse.release()
+
+
+@pytest.fixture
+def client(system: System) -> Iterator[redis.Redis]:
+    with redis.Redis.from_url(system.redis.url) as opened:
+        yield opened
+
+
+def fields(table: str, *ids: int) -> dict[str, Any]:
+    return {
+        "table": table,
+        "data": [{"id": i} for i in ids],
+        "auto_create": True,
+        "schema_definition": COLUMNS,
+    }
+
+
+def ids(warehouse: LocalWarehouse, table: str) -> list[int]:
+    """What is in the table, asked behind the product's back."""
+    with warehouse.connect() as connection, connection.cursor() as cursor:
+        cursor.execute(f"SELECT id FROM {table} ORDER BY id")
+        return [row[0] for row in cursor.fetchall()]
+
+
+def until(condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
+    deadline = time.monotonic() + timeout_s
+    while not condition():
+        assert time.monotonic() < deadline, f"not in {timeout_s} s: {what}"
+        time.sleep(0.02)
+
+
+def write(app: Celery, table: str, *rows: int, **options: Any) -> AsyncResult:
+    return app.send_task("records.write", kwargs=fields(table, *rows), **options)
+
+
+def hold(system: System, app: Celery, table: str) -> AsyncResult:
+    """Create a table with row 0, and keep the statement of row 1 under way."""
+    write(app, table, 0).get(timeout=30)
+    match = f"INSERT.*{table[-12:]}"
+    system.warehouse.fault({"on": "ExecuteStatement", "match": match, "times": 1, "action": "hold"})
+    running = write(app, table, 1)
+    until(lambda: system.warehouse.held() == 1, "a statement is under way")
+    return running
+
+
+def in_lane(client: redis.Redis, table: str) -> list[str]:
+    """The ids of the jobs in a table's lane of writes, oldest first."""
+    found: list[bytes] = client.lrange(keys.jobs(keys.lane_of("write", table)), 0, -1)  # type: ignore[assignment]
+    return [wire.decode(each).id for each in found]

@@ -1,0 +1,134 @@
+"""A job with which workers die: it is found by halving and by running it alone, and it takes no other job with it."""
+
+from __future__ import annotations
+
+import time
+from collections.abc import Iterator
+from typing import Any
+
+import pytest
+import redis
+from lakequeue import JobFailed, Queue, keys
+
+from tests.fix_localwarehouse import LocalWarehouse
+from tests.fix_worker import StartWorker
+from tests.integration.worker.test_delivery import QUICK, ids, job, until
+from worker.store import Freezing, Place, Store, Token
+
+TABLE = "shop.sales.events"
+LANE = keys.lane_of("write", TABLE)
+PARTITION = keys.partition_of(TABLE)
+
+
+class Workers:
+    """Workers as Redis sees them: each takes the lane in hand under a lease of its own, and may die with it."""
+
+    def __init__(self, client: redis.Redis) -> None:
+        self.client = client
+        self.number = 0
+
+    def next(self, *, beside: tuple[str, ...] = ()) -> tuple[Store, Place]:
+        """A new worker owns the partition; its predecessor is gone without a word."""
+        self.number += 1
+        store = Store(self.client, Token(f"w{self.number}"))
+        self.client.delete(keys.lease(PARTITION), keys.WORKERS)
+        lease = store.lease(ttl_s=60, only_mine=False).owned[PARTITION]
+        if beside:
+            self.client.sadd(keys.hand(f"w{self.number}"), *beside)
+        return store, Place(PARTITION, LANE, lease)
+
+
+@pytest.fixture
+def workers(redis_url: str) -> Iterator[Workers]:
+    with redis.Redis.from_url(redis_url) as client:
+        client.rpush(keys.jobs(LANE), *(f"message {i}" for i in range(64)))
+        yield Workers(client)
+
+
+def test_each_death_halves_what_is_taken_and_one_job_alone_is_counted(workers: Workers) -> None:
+    seen = []
+    for _ in range(10):
+        store, place = workers.next()
+        head = store.take(place, 10, most=1000)
+        seen.append((head.limit, head.alone, head.suspect))
+    counts = [(1, 1, True), (1, 2, True), (1, 3, True)]
+    assert seen == [(1000, 0, False), *((n, 0, False) for n in (32, 16, 8, 4, 2, 1)), *counts]
+
+
+def test_who_died_with_other_lanes_in_hand_makes_a_suspect_and_convicts_nobody(workers: Workers) -> None:
+    workers.client.ltrim(keys.jobs(LANE), 0, 0)
+    seen = []
+    for _ in range(6):
+        store, place = workers.next(beside=("w:shop.sales.other",))
+        head = store.take(place, 10, most=1000)
+        seen.append((head.alone, head.suspect))
+    assert seen == [(0, False), (0, False), (0, True), (0, True), (0, True), (0, True)]
+
+
+def test_a_lane_that_was_let_go_or_settled_counts_no_death(workers: Workers) -> None:
+    for _ in range(3):
+        store, place = workers.next()
+        assert store.take(place, 10, most=1000).limit == 1000
+        store.let_go(place)
+    store, place = workers.next()
+    store.take(place, 10, most=1000)
+    fence: dict[str, Any] = {"start_within_s": 1, "open_for_s": 1, "clock_offset_us": 0, "expires_s": 60}
+    store.freeze(place, Freezing(batch="b1", span=1, started=[("j1", '{"status":"STARTED"}')], attempt=1), **fence)
+    store.settle(place, "b1", remove=1, settled=[], dead=[], expires_s=60)
+    store, place = workers.next()
+    assert store.take(place, 10, most=1000).limit == 1000
+
+
+def test_what_is_taken_grows_again_as_it_goes_well(workers: Workers) -> None:
+    for _ in range(5):
+        store, place = workers.next()
+        limit = store.take(place, 10, most=1000).limit
+    assert limit == 4
+    fence: dict[str, Any] = {"start_within_s": 1, "open_for_s": 1, "clock_offset_us": 0, "expires_s": 60}
+    limits = []
+    for i in range(3):
+        store.freeze(place, Freezing(batch=f"b{i}", span=1, started=[], attempt=1), **fence)
+        store.settle(place, f"b{i}", remove=1, settled=[], dead=[], expires_s=60)
+        limits.append(store.take(place, 10, most=1000).limit)
+    assert limits == [8, 16, 32]
+
+
+def test_a_worker_that_lives_and_lost_its_lease_died_at_nothing(workers: Workers) -> None:
+    store, place = workers.next()
+    store.take(place, 10, most=1000)
+    other, its_place = workers.next()
+    workers.client.zadd(keys.WORKERS, {store.token: time.time() + 60})
+    assert other.take(its_place, 10, most=1000).limit == 1000
+
+
+def test_a_job_that_kills_its_worker_every_time_becomes_a_dead_letter_and_the_others_commit(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
+) -> None:
+    start_worker(**QUICK).stop()
+    handles = [queue.enqueue(job(i)) for i in range(3)]
+    killer = queue.enqueue(job(7, "shop.sales.killer"))
+    rule = {"on": "ExecuteStatement", "match": "INSERT INTO `shop`.`sales`.`killer`", "action": "hold"}
+    warehouse.fault(rule)
+    deaths = 0
+    while not killer.status().final:
+        assert deaths < 8, "a killer is known by then"
+        worker = start_worker(**QUICK)
+        until(lambda: warehouse.held() > 0 or killer.status().final, "its statement is under way, or it is known")
+        if warehouse.held():
+            # The statement never runs, and whoever sent it dies.
+            worker.kill()
+            deaths += 1
+            warehouse.clear_faults()
+            warehouse.release()
+            until(lambda: warehouse.held() == 0, "nothing is held")
+            with warehouse.connect() as connection, connection.cursor() as cursor:
+                cursor.execute("DELETE FROM shop.sales.killer")  # as if it had not
+            warehouse.fault(rule)
+    assert deaths == 3
+    with pytest.raises(JobFailed, match="3 workers died with this job") as failed:
+        killer.result(timeout=5)
+    assert failed.value.details["error"] == "KILLED_WORKER"
+    assert [handle.result(timeout=30).count for handle in handles] == [1, 1, 1]
+    assert ids(warehouse) == [0, 1, 2]
+    letter = queue.dead_letters.get(killer.id)
+    assert letter.committed == "not_committed"
