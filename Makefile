@@ -22,7 +22,7 @@ demo: setup  ## load a real file through the whole system (KEEP=1 leaves it runn
 test: setup  ## run all tests
 	$(BIN)/python -m pytest $(ARGS)
 
-torture: setup  ## thousands of jobs under hundreds of faults, three seeds (some 20 minutes; ARGS="--seed 7")
+torture: setup  ## thousands of jobs under hundreds of faults, three seeds (some 25 minutes; ARGS="--seed 7")
 	$(BIN)/python -m tests.torture $(ARGS)
 
 yardstick: setup  ## what a plain Celery worker loses and doubles under such faults

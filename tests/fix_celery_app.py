@@ -33,6 +33,8 @@ def close(app: Celery) -> None:
     for pools in (producers, connections):  # shared by all applications of this URL
         pools[broker].force_close_all()
         del pools[broker]
+    # Or each result that is forgotten later connects anew, to unsubscribe (`celery/backends/redis.py`, `cancel_for`).
+    app.backend.result_consumer.subscribed_to.clear()
     app.backend.result_consumer.stop()
     app.backend.client.connection_pool.disconnect()
     app.close()

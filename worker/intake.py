@@ -16,7 +16,8 @@ import redis
 from lakequeue import keys
 from lakequeue.keys import Lane, Partition
 
-from worker.lane import CHUNK, MOST_DEATHS, Desk, Turn
+from worker.entries import MOST_DEATHS
+from worker.lane import CHUNK, Desk, Turn
 from worker.leases import LeaseKeeper
 from worker.reads import AT_ONCE, ReadLane
 from worker.store import Lease, LeaseLost, Place

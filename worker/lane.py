@@ -1,4 +1,4 @@
-"""What running any lane takes: its messages as entries, and the settling of their outcomes."""
+"""What running any lane takes: freezing, postponing and settling what becomes of its jobs."""
 
 from __future__ import annotations
 
@@ -8,15 +8,11 @@ import time
 from collections.abc import Callable, Iterable, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from hashlib import blake2b
 from typing import Any
 from uuid import uuid4
 
 from lakequeue import wire
-from lakequeue.errors import InvalidJob
-from lakequeue.identifiers import check_job_id
-from lakequeue.jobs import Job
-from lakequeue.keys import Lane, table_of
+from lakequeue.keys import Lane
 
 from tasks import records
 from tasks.history import Try
@@ -24,6 +20,7 @@ from tasks.records import Member, Outcome
 from tasks.verdicts import Failure, backoff_s
 from worker import history
 from worker.breaker import Breaker
+from worker.entries import Refusal, bare_entry, killed_worker, read_entry
 from worker.settings import Settings
 from worker.store import Freezing, Frozen, Head, Place, Store, Waiting
 from worker.warehouse import Answer
@@ -33,32 +30,11 @@ log = logging.getLogger(__name__)
 CHUNK = 1000
 """Messages read from a list at once: it bounds what a worker holds, whatever the backlog."""
 
-MOST_DEATHS = 3
-"""So many workers may die with a job in hand, nothing beside it, before it becomes a dead letter."""
+CLOCK_S = 0.5
+"""A difference between clocks that is not worth noting."""
 
 Notify = Callable[[str, Sequence[Member], Sequence[Outcome]], None]
 """Told what happened to jobs: `received`, `started`, `expired` or `settled`."""
-
-
-@dataclass(frozen=True, slots=True)
-class Entry:
-    """One message of a lane: the job in it, or why there is none."""
-
-    member: Member
-    message: bytes
-    job: Job | None
-    error: InvalidJob | None = None
-
-
-@dataclass(frozen=True, slots=True)
-class Refusal:
-    """A job that fails without a statement, or by one."""
-
-    entry: Entry
-    message: str
-    details: dict[str, Any]
-    code: str
-    committed: str = "not_committed"
 
 
 @dataclass(frozen=True, slots=True)
@@ -110,6 +86,15 @@ class Desk:
     def running(self, places: Iterable[Place]) -> list[Running]:
         """The batches under way in the given lanes."""
         return [running for place in places if (running := self._running.get(place.lane))]
+
+    def learn_clock(self, now: datetime) -> datetime:
+        """Take note of the warehouse's clock, which has just said `now`; returns that, aware."""
+        now = now.replace(tzinfo=now.tzinfo or UTC)
+        offset_s = now.timestamp() - self.store.time()
+        if abs(offset_s - self.clock_offset_us / 1e6) > CLOCK_S:
+            log.warning("the warehouse's clock is %.1f s from Redis'", offset_s)
+            self.clock_offset_us = int(offset_s * 1e6)
+        return now
 
     def more(self, place: Place, messages: list[bytes], *, upto: int) -> list[bytes]:
         """As many messages of the head as `upto`, of which `messages` are there already."""
@@ -331,87 +316,3 @@ class Desk:
             "finished_at": wire.isoformat(datetime.now(UTC)),
             "warehouse_ms": round(answer.elapsed_s * 1000, 1) if answer else None,
         }
-
-
-def read_entry(message: bytes, place: Place) -> Entry:
-    """Decode and validate a message. What is wrong with it is in the entry: it blocks nothing."""
-    received = _received(message, place)
-    if isinstance(received, Entry):
-        return received
-    table = table_of(place.lane)
-    try:
-        job = wire.to_job(received)
-    except InvalidJob as exc:
-        return Entry(_member(received, table, received.rows), message, None, exc)
-    member = _member(received, table, job.row_count)
-    if str(job.table_name) != table or (job.op == "read") != place.lane.startswith("r:"):
-        wrong = InvalidJob(f"a {job.op} of {job.table_name} does not belong into this list", {"errors": []})
-        return Entry(member, message, None, wrong)
-    return Entry(member, message, job)
-
-
-def bare_entry(message: bytes, place: Place) -> Entry:
-    """Whose message it is; nothing of the job in it is looked at."""
-    received = _received(message, place)
-    if isinstance(received, Entry):
-        return received
-    return Entry(_member(received, table_of(place.lane), received.rows), message, None)
-
-
-def _received(message: bytes, place: Place) -> wire.Received | Entry:
-    try:
-        received = wire.decode(message)
-        check_job_id(received.id)
-    except ValueError as exc:
-        name = "unreadable-" + blake2b(message, digest_size=12).hexdigest()
-        member = Member(name, "records.unknown", table_of(place.lane), 0, "", "", name)
-        return Entry(member, message, None, InvalidJob(str(exc), {"errors": []}))
-    return received
-
-
-def _member(received: wire.Received, table: str, rows: int) -> Member:
-    return Member(
-        received.id,
-        received.task,
-        table,
-        rows,
-        received.digest,
-        received.enqueued_at,
-        received.root_id,
-        received.parent_id,
-        received.expires if isinstance(received.expires, str) else None,
-        received.replay_of,
-        received.replay_since,
-    )
-
-
-def invalid(entry: Entry, error: InvalidJob) -> Refusal:
-    return Refusal(entry, error.message, error.details, "INVALID_JOB")
-
-
-def refused_by(entry: Entry, failure: Failure, *, alone: bool, committed: str = "not_committed") -> Refusal:
-    """A job that a failed statement fails. The warehouse's text may hold values: only a job alone gets to see it."""
-    details: dict[str, Any] = {"error_class": failure.error_class, "sqlstate": failure.sqlstate}
-    if alone:
-        details["text"] = failure.text[:500]
-    message = f"{entry.member.task.removeprefix('records.')} {entry.member.table}: {_advice(failure)}"
-    return Refusal(entry, message, details, failure.code, committed)
-
-
-def killed_worker(entry: Entry) -> Refusal:
-    told = f"{MOST_DEATHS} workers died with this job in hand and nothing beside it; nothing of it was committed"
-    return Refusal(entry, f"{entry.member.task} on {entry.member.table}: {told}", {}, "KILLED_WORKER")
-
-
-_ADVICE = {
-    "row": "a value does not fit the table ({code}); correct the row and enqueue it again",
-    "shape": "the job does not fit the table ({code}); compare its columns with the table's",
-    "missing": "the table does not exist ({code}); create it, or enqueue with auto_create and schema_definition",
-    "permission": "the worker may not do this ({code}); grant it the privilege, then replay the job",
-    "warehouse": "the warehouse gave no answer to it, again and again ({code}); it was not committed",
-    "answer": "whether it was committed is not known ({code}); look for its _job_id in the table before replaying it",
-}
-
-
-def _advice(failure: Failure) -> str:
-    return _ADVICE.get(failure.cause, "the warehouse refused it ({code})").format(code=failure.code)

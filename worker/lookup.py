@@ -17,7 +17,7 @@ from tasks import records, statements
 from tasks.records import Member, Outcome
 from tasks.sql import Statement
 from tasks.table import JOB_ID
-from worker.lane import Entry
+from worker.entries import Entry
 from worker.plan import Plan
 from worker.warehouse import Answer
 

@@ -15,7 +15,8 @@ from tasks.prepared import LARGEST_BYTES, Prepared, Removal, prepare
 from tasks.records import Member, Outcome
 from tasks.table import Table
 from tasks.verdicts import Failure
-from worker.lane import CHUNK, Desk, Entry, Refusal, invalid, read_entry, refused_by
+from worker.entries import Entry, Refusal, invalid, read_entry, refused_by
+from worker.lane import CHUNK, Desk
 from worker.store import Place
 from worker.tables import Tables
 from worker.warehouse import StatementFailed

@@ -13,7 +13,8 @@ from lakequeue.keys import Lane
 from tasks import statements
 from tasks.sql import Statement
 from tasks.verdicts import Failure
-from worker.lane import MOST_DEATHS, Desk, Turn, killed_worker, read_entry, refused_by
+from worker.entries import MOST_DEATHS, killed_worker, read_entry, refused_by
+from worker.lane import Desk, Turn
 from worker.plan import Plan, Planner
 from worker.store import Frozen, Head, Place
 from worker.tables import Tables
@@ -109,13 +110,13 @@ class Prover:
             tries = self._tries[frozen.batch] = self._tries.get(frozen.batch, 0) + 1
             return Turn.after(self._desk.pause_s(exc.failure, tries))
         self._tries.pop(frozen.batch, None)
-        now, found = proof.rows[0][0], int(proof.rows[0][1])
+        now, found = self._desk.learn_clock(proof.rows[0][0]), int(proof.rows[0][1])
         if found:
             log.info("batch=%s table=%s proved=committed", frozen.batch, place.table)
             notes = ["its answer was lost; found by its stamp in the table"]
             at = wire.isoformat(datetime.now(UTC))
             return self._committed(place, plan, frozen, frozen.counted(), None, at, notes)
-        left = _open_for(frozen, now.replace(tzinfo=now.tzinfo or UTC))
+        left = _open_for(frozen, now)
         if left > 0:
             log.info("batch=%s table=%s proved=not_yet wait_s=%.1f", frozen.batch, place.table, left)
             return Turn.after(left)
@@ -144,8 +145,8 @@ class Prover:
         if not (plan.batch.repeatable or self._desk.settings.repeat_unprovable):
             return self._unknown(place, plan, frozen)
         # The clock that the statement goes by is asked for: neither ours nor what its owner knew of it will do.
-        now = self._execute(statements.who_and_when()).rows[0][1]
-        left = _open_for(frozen, now.replace(tzinfo=now.tzinfo or UTC))
+        now = self._desk.learn_clock(self._execute(statements.who_and_when()).rows[0][1])
+        left = _open_for(frozen, now)
         if left > 0:
             return Turn.after(left)
         return self._never_committed(place, plan, head, frozen)

@@ -25,7 +25,8 @@ from tasks.records import Member, Outcome
 from tasks.sql import Statement
 from tasks.table import Column, Table
 from tasks.verdicts import Failure
-from worker.lane import MOST_DEATHS, Desk, Entry, Refusal, Turn, invalid, killed_worker, read_entry, refused_by
+from worker.entries import MOST_DEATHS, Entry, Refusal, invalid, killed_worker, read_entry, refused_by
+from worker.lane import Desk, Turn
 from worker.store import Frozen, Head, Place
 from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed

@@ -18,7 +18,8 @@ from tasks.prepared import LARGEST_BYTES, Key
 from tasks.records import Committed, Member
 from tasks.sql import Statement
 from tasks.verdicts import Failure
-from worker.lane import CHUNK, Desk, Entry, Refusal, Turn, refused_by
+from worker.entries import Entry, Refusal, refused_by
+from worker.lane import CHUNK, Desk, Turn
 from worker.lookup import Lookup
 from worker.plan import Plan, Planner
 from worker.proof import Prover
@@ -312,10 +313,7 @@ class WriteLane:
             answer = self._execute(statements.who_and_when())
         except StatementFailed:
             return
-        now = answer.rows[0][1]
-        offset = now.replace(tzinfo=now.tzinfo or UTC).timestamp() - self._desk.store.time()
-        self._desk.clock_offset_us = int(offset * 1e6)
-        log.warning("the warehouse's clock is %.1f s from Redis'", offset)
+        self._desk.learn_clock(answer.rows[0][1])
 
     def _log(self, place: Place, frozen: Frozen, jobs: int, answer: Answer) -> None:
         log.info(

@@ -47,8 +47,8 @@ OUTBOX_LEASE = "lakequeue:outbox:lease"
 
 
 SERVER = "lakequeue:server"
-"""Hash: the server's `run_id` as it was seen last, and since when (`broke`, microseconds since 1970) another one answers:
-what was confirmed shortly before may have been forgotten."""
+"""Hash: the server's `run_id` as it was seen last, and since when (`broke`, microseconds since 1970) another one
+answers: what was confirmed shortly before may have been forgotten."""
 
 
 def partition_of(table: str) -> Partition:

@@ -48,7 +48,7 @@ if ARGV[6] then
     redis.call('HSET', load, 'limit', limit, 'alone', alone, 'beside', beside)
   end
   local left = redis.call('LLEN', list)
-  if left > 0 then
+  if left > 0 and string.sub(lane, 1, 1) == 'w' then -- reads are in hand once they are frozen: many only wait
     local size = math.min(limit, left)
     for i = 1, #frozen, 2 do
       if frozen[i] == 'ids' then

@@ -115,6 +115,7 @@ def test_a_job_that_kills_its_worker_every_time_becomes_a_dead_letter_and_the_ot
         worker = start_worker(**QUICK)
         until(lambda: warehouse.held() > 0 or killer.status().final, "its statement is under way, or it is known")
         if warehouse.held():
+            until(lambda: all(handle.status().final for handle in handles), "it has nothing else in hand")
             # The statement never runs, and whoever sent it dies.
             worker.kill()
             deaths += 1

@@ -18,7 +18,8 @@ from tasks import records
 from tasks.records import Member, Outcome
 from tasks.verdicts import Failure
 from worker.breaker import Breaker
-from worker.lane import Desk, Refusal, invalid, read_entry
+from worker.entries import Refusal, invalid, read_entry
+from worker.lane import Desk
 from worker.settings import Settings
 from worker.store import Frozen, Head, Lease, LeaseLost, Place, Store, Token
 from worker.warehouse import Answer

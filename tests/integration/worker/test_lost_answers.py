@@ -1,0 +1,82 @@
+"""What a lost answer does not do: give up a job that is not at fault, or change what a job is told."""
+
+from __future__ import annotations
+
+from lakequeue import Queue
+
+from tests.fix_localwarehouse import LocalWarehouse
+from tests.fix_worker import StartWorker
+from tests.integration.worker.test_delivery import QUICK, ids, job, until
+from tests.integration.worker.test_hardening import sql
+
+CONFLICT = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
+PLAIN = "CREATE TABLE shop.sales.plain (id BIGINT, a STRING)"
+
+
+def test_a_job_whose_answer_was_lost_once_is_not_given_up_because_it_was_tried_before(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
+) -> None:
+    start_worker(**QUICK)
+    queue.enqueue(job(0)).result(timeout=30)
+    insert = {"on": "ExecuteStatement", "match": "^INSERT"}
+    warehouse.fault({**insert, **CONFLICT, "times": 2}, {**insert, "times": 1, "action": "drop_before"})
+    assert queue.enqueue(job(1)).result(timeout=30).count == 1
+    assert ids(warehouse) == [0, 1]
+
+
+def test_a_job_whose_requests_are_cut_off_again_and_again_is_not_at_fault(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
+) -> None:
+    start_worker(**QUICK)
+    queue.enqueue(job(0)).result(timeout=30)
+    warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 4, "action": "drop_before"})
+    assert queue.enqueue(job(1)).result(timeout=60).count == 1
+    assert ids(warehouse) == [0, 1]
+
+
+def test_an_unprovable_delete_whose_count_fails_at_the_repeat_keeps_its_outcome(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
+) -> None:
+    start_worker(**QUICK)
+    queue.enqueue(job(0)).result(timeout=30)
+    at = {"on": "ExecuteStatement", "times": 1}
+    warehouse.fault(
+        {**at, "match": "^MERGE", "action": "drop_after"},
+        {**at, "match": "^SELECT.*explode", "after": 1, **CONFLICT},
+    )
+    deleted = queue.delete("shop.sales.events", key={"id": 0}, soft=False, must_exist=True)
+    assert deleted.result(timeout=30).count == 1
+    assert warehouse.injected()["error"] == 1
+    assert ids(warehouse) == []
+
+
+def test_an_unprovable_batch_whose_repeat_meets_a_conflict_keeps_its_outcomes(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
+) -> None:
+    start_worker(**QUICK)
+    queue.enqueue(job(0)).result(timeout=30)
+    merge = {"on": "ExecuteStatement", "match": "^MERGE", "times": 1}
+    warehouse.fault({**merge, "action": "drop_before"}, {**merge, **CONFLICT})
+    deleted = queue.delete("shop.sales.events", key={"id": 0}, soft=False, must_exist=True)
+    assert deleted.result(timeout=30).count == 1
+    assert warehouse.injected()["error"] == 1
+    assert ids(warehouse) == []
+
+
+def test_an_unprovable_batch_whose_owner_died_keeps_its_outcomes_when_it_is_halved(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
+) -> None:
+    sql(warehouse, "CREATE CATALOG IF NOT EXISTS shop", "CREATE SCHEMA IF NOT EXISTS shop.sales", PLAIN)
+    first = start_worker(LAKEQUEUE_LINGER_S="0.5", **QUICK)
+    queue.write("shop.sales.plain", [{"id": 9, "a": "x"}]).result(timeout=30)
+    at = {"on": "ExecuteStatement", "times": 1}
+    warehouse.fault({**at, "match": "^MERGE", "action": "drop_after"}, {**at, "match": "^DESCRIBE", "action": "hold"})
+    handles = [
+        queue.write("shop.sales.plain", [{"id": i, "a": "x"}], mode="insert_if_absent", key_columns="id")
+        for i in range(4)
+    ]
+    until(lambda: warehouse.held() == 1, "its proof begins")
+    first.kill()
+    warehouse.release()
+    start_worker(**QUICK)
+    assert [handle.result(timeout=30).count for handle in handles] == [1, 1, 1, 1]
