@@ -29,6 +29,9 @@ from worker.writes import WriteLane
 
 REDIS_TIMEOUT_S = 5.0
 
+PATIENCE_S = 1.0
+"""A command is repeated for so long; a lease that is renewed later than that is to be looked at anew."""
+
 
 class Consumer(consumer.Consumer):  # type: ignore[misc]
     """Celery's consumer for events and remote control only. kombu pops a message before it stores it as its own, and
@@ -71,7 +74,7 @@ class Running:
         for noisy in ("databricks", "urllib3"):
             logging.getLogger(noisy).setLevel(logging.ERROR)
         where = target(warehouse_id=os.environ.get("DATABRICKS_WAREHOUSE_ID", ""), http_path=settings.http_path)
-        self._redis = connect(settings.redis_url, timeout_s=REDIS_TIMEOUT_S)
+        self._redis = connect(settings.redis_url, timeout_s=REDIS_TIMEOUT_S, patience_s=PATIENCE_S)
         self._connections = Connections(where, statement_timeout_s=settings.statement_timeout_s)
         self._events = Events(app, hostname)
         self._pool = ThreadPoolExecutor(min(AT_ONCE, settings.threads), thread_name_prefix="read")

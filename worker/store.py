@@ -26,6 +26,11 @@ Lease = NewType("Lease", str)
 """What a script asks for to change a partition: the owner's token and the number of this lease."""
 
 
+SETTLE_S = 10.0
+"""For so long an outage of Redis is waited out by who has an answer of the warehouse's to store."""
+
+SETTLE_PAUSE_S = 0.2
+
 NOT_FOUND = -1
 """The count of a job that must find a row and does not."""
 
@@ -266,7 +271,16 @@ class Store:
             args += (outcome.id, "1" if outcome.final else "0", outcome.record)
         for job_id, letter in dead:
             args += (job_id, letter)
-        return int(self._run("settle", *args))
+        # What the warehouse answered is known here and nowhere else, so an outage is waited out for a while. Settling
+        # twice is settling once.
+        until = time.monotonic() + SETTLE_S
+        while True:
+            try:
+                return int(self._run("settle", *args))
+            except (redis.ConnectionError, redis.TimeoutError):
+                if time.monotonic() > until:
+                    raise
+                time.sleep(SETTLE_PAUSE_S)
 
     def revoke(self, job_ids: Sequence[str], *, reason: str, expires_s: int) -> dict[str, str]:
         """Revoke jobs that are not running, also such as are not known yet.

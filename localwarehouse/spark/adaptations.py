@@ -27,7 +27,6 @@ _TARGET = re.compile(
     re.IGNORECASE,
 )
 _DESCRIBE = re.compile(rf"DESCRIBE\s+TABLE\s+EXTENDED\s+({_NAME})\s+AS\s+JSON\s*;?", re.IGNORECASE)
-_CHAR_VARCHAR = "__CHAR_VARCHAR_TYPE_STRING"
 _DEFAULT = "CURRENT_DEFAULT"
 # Of the properties, those that somebody set; the others describe the table.
 _OWN = frozenset({"provider", "location", "owner", "external", "comment", "is_managed_location"})
@@ -92,7 +91,11 @@ def describe(spark: Spark, session: SparkSession, name: tuple[str, str, str]) ->
     namespace[0] = schema
     identifier = jvm.org.apache.spark.sql.connector.catalog.Identifier.of(namespace, table)
     found = session._jsparkSession.sessionState().catalogManager().catalog(catalog).loadTable(identifier)
-    fields = json.loads(found.schema().json())["fields"]
+    # As it was declared: Delta keeps CHAR and VARCHAR as STRING, and what they were beside it.
+    raw = jvm.org.apache.spark.sql.catalyst.util.CharVarcharUtils.getRawSchema(
+        found.schema(), session._jsparkSession.sessionState().conf()
+    )
+    fields = json.loads(raw.json())["fields"]
     properties = {key: value for key, value in dict(found.properties()).items() if key not in _OWN}
     document = {
         "table_name": table,
@@ -111,9 +114,6 @@ def describe(spark: Spark, session: SparkSession, name: tuple[str, str, str]) ->
 def _column(field: dict[str, Any]) -> dict[str, Any]:
     metadata = field["metadata"]
     told: dict[str, Any] = {"name": field["name"], "type": _type(field["type"]), "nullable": field["nullable"]}
-    written = re.fullmatch(r"(char|varchar)\((\d+)\)", metadata.get(_CHAR_VARCHAR, ""))
-    if written is not None:
-        told["type"] = {"name": written[1], "length": int(written[2])}
     if "comment" in metadata:
         told["comment"] = metadata["comment"]
     if _DEFAULT in metadata:
@@ -127,6 +127,9 @@ def _type(given: Any) -> dict[str, Any]:
         decimal = re.fullmatch(r"decimal\((\d+),(\d+)\)", given)
         if decimal is not None:
             return {"name": "decimal", "precision": int(decimal[1]), "scale": int(decimal[2])}
+        text = re.fullmatch(r"(char|varchar)\((\d+)\)", given)
+        if text is not None:
+            return {"name": text[1], "length": int(text[2])}
         names = {"integer": "int", "long": "bigint", "short": "smallint", "byte": "tinyint"}
         return {"name": {**names, "timestamp": "timestamp_ltz"}.get(given, given)}
     match given["type"]:

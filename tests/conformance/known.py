@@ -30,6 +30,7 @@ KNOWN: Mapping[str, tuple[Seen, Seen]] = {
         ("error", "CONVERSION_INVALID_INPUT", "22018"),
         ("rows", ("v",), ((("bytes", b"\x00"),),)),
     ),
+    "names: VARCHAR under a quoted name": (("done",), ("error", "INVALID_IDENTIFIER", "42602")),
     "missing: schema": _NO_SCHEMA,
     "missing: schema of an INSERT": _NO_SCHEMA,
     "missing: schema described": _NO_SCHEMA,

@@ -346,6 +346,7 @@ NAMES = Story(
         "filled": insert("a-b,größe,select,na`me,日本,key,st", [["1", "x", "2", "3", "y", "4", '{"x-y":"5","Z":"z"}']]),
         "merged": merge("na`me", Source("U", {"größe": "y", "key": "9"}, ("3",), updated_by="bob")),
         "read": read(order_by="a-b"),
+        "VARCHAR under a quoted name": "CREATE TABLE {s}.quoted (a STRUCT<`x-y`: VARCHAR(1)>)",
     },
 )  # fmt: skip
 

@@ -28,9 +28,15 @@ def test_catalogs_are_made_and_dropped(real: Side) -> None:
 
 
 def test_a_table_made_anew_is_another(real: Side) -> None:
-    assert real.see("anew", "CREATE TABLE {t} (id INT NOT NULL, c CHAR(3)) COMMENT 'a table'") == ("done",)
+    nested = "ARRAY<STRUCT<`ab`: VARCHAR(1)>>"
+    columns = f"id INT NOT NULL, c CHAR(3), n {nested}"
+    assert real.see("anew", f"CREATE TABLE {{t}} ({columns}) COMMENT 'a table'") == ("done",)
     first = real.describe("anew")
-    assert [(c.name, c.type.sql, c.nullable) for c in first.columns] == [("id", "INT", False), ("c", "CHAR(3)", True)]
+    assert [(c.name, c.type.sql, c.nullable) for c in first.columns] == [
+        ("id", "INT", False),
+        ("c", "CHAR(3)", True),
+        ("n", nested, True),
+    ]
     assert real.see("anew", "DROP TABLE {t}") == ("done",)
     assert real.see("anew", "CREATE TABLE {t} (id INT)") == ("done",)
     real.tables.pop("anew")
