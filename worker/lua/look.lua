@@ -46,6 +46,7 @@ if ARGV[6] then
       alone = alone + 1
     end
     redis.call('HSET', load, 'limit', limit, 'alone', alone, 'beside', beside)
+    redis.call('HDEL', load, 'by') -- counted once
   end
   local left = redis.call('LLEN', list)
   if left > 0 and string.sub(lane, 1, 1) == 'w' then -- reads are in hand once they are frozen: many only wait

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import time
 from collections.abc import Iterator
+from dataclasses import replace
 from typing import Any
 
 import pytest
@@ -63,6 +64,22 @@ def test_who_died_with_other_lanes_in_hand_makes_a_suspect_and_convicts_nobody(w
         head = store.take(place, 10, most=1000)
         seen.append((head.alone, head.suspect))
     assert seen == [(0, False), (0, False), (0, True), (0, True), (0, True), (0, True)]
+
+
+def test_a_death_at_a_read_counts_once_however_often_the_lane_is_looked_at(workers: Workers) -> None:
+    lane = keys.lane_of("read", TABLE)
+    workers.client.rpush(keys.jobs(lane), "message")
+    fence: dict[str, Any] = {"start_within_s": 1, "open_for_s": 1, "clock_offset_us": 0, "expires_s": 60}
+    seen = []
+    for i in range(3):
+        store, place = workers.next()
+        place = replace(place, lane=lane)
+        seen += [store.take(place, 10, most=16).alone for _ in range(3)]
+        held = store.look(place, 0, 0).frozen
+        started = [("r1", '{"status":"STARTED"}')]
+        new = Freezing(batch=f"b{i}", span=1, started=started, attempt=1, replaces=held.batch if held else "")
+        store.freeze(place, new, **fence)
+    assert seen == [0, 0, 0, 1, 1, 1, 2, 2, 2]
 
 
 def test_a_lane_that_was_let_go_or_settled_counts_no_death(workers: Workers) -> None:

@@ -21,6 +21,8 @@ from tests.fix_worker import StartWorker, Worker
 from tests.integration.worker.test_delivery import QUICK, TABLE, ids, job, until
 from tests.integration.worker.test_hardening import sql
 
+pytestmark = pytest.mark.alone
+
 OUTAGE_S = 10.0
 CAP_S = 1.0
 """The longest wait between two probes."""

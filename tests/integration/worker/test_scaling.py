@@ -22,6 +22,8 @@ from tests.fix_worker import StartWorker, Worker
 from tests.integration.worker.test_delivery import ids, until
 from tests.integration.worker.test_hardening import make_tables
 
+pytestmark = pytest.mark.alone
+
 STATEMENT_S = 1.0
 PERIOD_S = 0.05
 """So often a job of each table is enqueued."""

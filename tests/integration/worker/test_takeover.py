@@ -17,6 +17,8 @@ from tests.fix_worker import StartWorker
 from tests.integration.worker.test_delivery import ids, until
 from tests.integration.worker.test_hardening import make_tables, sql
 
+pytestmark = pytest.mark.alone
+
 TTL_S = 2.0
 FENCE = {
     "LAKEQUEUE_START_WITHIN_S": "3",
