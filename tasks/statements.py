@@ -125,9 +125,10 @@ def find_jobs(table: Table, job_ids: Sequence[str], *, since: datetime | None = 
     parameters = Parameters()
     ids = parameters.bind(json.dumps(list(job_ids)), "ids")
     written = Sql("")
-    if since is not None and "created_at" in table.audit:
+    stamped = next((name for name in ("created_at", "updated_at") if name in table.audit), None)
+    if since is not None and stamped is not None:
         moment = parameters.bind(since.astimezone(UTC).isoformat(timespec="microseconds"), "since")
-        column = identifier(table.by_name["created_at"].name)
+        column = identifier(table.by_name[stamped].name)
         written = sql("\nWHERE t.{column} >= CAST({since} AS TIMESTAMP)", column=column, since=moment)
     return Statement(
         sql(

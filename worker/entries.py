@@ -106,9 +106,10 @@ def refused_by(entry: Entry, failure: Failure, *, alone: bool, committed: str = 
     return Refusal(entry, message, details, failure.code, committed)
 
 
-def killed_worker(entry: Entry) -> Refusal:
-    told = f"{MOST_DEATHS} workers died with this job in hand and nothing beside it; nothing of it was committed"
-    return Refusal(entry, f"{entry.member.task} on {entry.member.table}: {told}", {}, "KILLED_WORKER")
+def killed_worker(entry: Entry, *, committed: str = "not_committed") -> Refusal:
+    became = "whether it was committed is not known" if committed == "unknown" else "nothing of it was committed"
+    told = f"{MOST_DEATHS} workers died with this job in hand and nothing beside it; {became}"
+    return Refusal(entry, f"{entry.member.task} on {entry.member.table}: {told}", {}, "KILLED_WORKER", committed)
 
 
 _ADVICE = {

@@ -31,6 +31,9 @@ SCAN_S = 1.0
 MOST_UNANSWERED = 4
 """So many PINGs in a row, one a look, without an answer: then wakes are listened for on a connection made anew."""
 
+QUIET_FIRST_S, QUIET_LONGEST_S = 1.0, 60.0
+"""So long other tables are held back for a suspect: a job with which workers died. It doubles with every death."""
+
 FAULT_S = 2.0
 """How long a lane rests after an error that is ours."""
 
@@ -66,8 +69,9 @@ class Intake:
         self._turns: dict[Lane, Future[None]] = {}
         self._due: dict[Lane, tuple[float, Partition]] = {}
         self._probe: Lane | None = None
-        self._suspects: set[Lane] = set()
+        self._suspects: dict[Lane, float] = {}
         self._alone: Lane | None = None
+        self._quiet_until = 0.0
         self._faults: dict[Lane, int] = {}
         self._missed: set[Partition] = set()
         self._stopping = threading.Event()
@@ -144,8 +148,10 @@ class Intake:
 
     def _next_due(self) -> float:
         """When a lane may be given a turn, as far as is known."""
-        if self._probes() or self._quarantined():
-            return math.inf  # the end of what runs is news
+        if self._probes():
+            return math.inf  # its end is news
+        if self._quiet():
+            return self._quiet_until
         due = min((at for at, _ in self._due.values()), default=math.inf)
         return max(due, time.monotonic() + self._desk.breaker.wait_s())
 
@@ -153,9 +159,9 @@ class Intake:
         """Whether a lane is finding out if the warehouse is back: the others wait for what it says."""
         return self._probe in self._running and self._desk.breaker.state != "closed"
 
-    def _quarantined(self) -> bool:
-        """Whether a suspect runs alone, or waits for the others to end."""
-        return self._alone in self._running or (bool(self._running) and self._due_suspect() is not None)
+    def _quiet(self) -> bool:
+        """Whether nothing is to begin: a suspect runs alone, or waits for the others to end. Never for long."""
+        return time.monotonic() < self._quiet_until and bool(self._running)
 
     def _due_suspect(self) -> Lane | None:
         now = time.monotonic()
@@ -179,9 +185,11 @@ class Intake:
         partition, lane = done.place.partition, done.place.lane
         self._running.pop(lane, None)
         self._turns.pop(lane, None)
-        self._alone = None if lane == self._alone else self._alone
-        if done.turn.alone:
-            self._suspects.add(lane)
+        if lane == self._alone:
+            self._alone, self._quiet_until = None, 0.0
+        if done.turn.quiet_s:
+            self._suspects[lane] = done.turn.quiet_s
+            self._quiet_until = max(self._quiet_until, time.monotonic() + done.turn.quiet_s)
         if done.turn.due_in_s is not None:
             self._due[lane] = time.monotonic() + done.turn.due_in_s, partition
         if partition not in self._leases.owned:
@@ -206,10 +214,12 @@ class Intake:
         """Give a turn to every lane that is due; to one of them alone where it is to find out about the warehouse."""
         now = time.monotonic()
         state = self._desk.breaker.state
-        if state == "open" or self._probes() or self._quarantined():
+        if state == "open" or self._probes() or self._quiet():
             return
         if (suspect := self._due_suspect()) is not None:
-            self._suspects.discard(suspect)
+            quiet_s = self._suspects.pop(suspect)
+            # Where the others did not end in time it runs beside them: a death then counts less.
+            self._quiet_until = 0.0 if self._running else now + quiet_s
             self._alone = self._probe = suspect
             self._submit(suspect, self._due.pop(suspect)[1])
             return
@@ -269,7 +279,7 @@ class Intake:
             if head.alone >= MOST_DEATHS and not reads:
                 return self._desk.bury_killer(place, head)
         if head.suspect and place.lane != self._alone:
-            return Turn(0.0, alone=True)
+            return Turn(0.0, quiet_s=min(QUIET_LONGEST_S, QUIET_FIRST_S * 2.0 ** (head.suspect - 1)))
         return self._lanes[reads].run(place, head)
 
     def _after_fault(self, place: Place) -> Turn:

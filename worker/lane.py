@@ -41,13 +41,13 @@ Notify = Callable[[str, Sequence[Member], Sequence[Outcome]], None]
 class Turn:
     """How a turn at a lane ended: `due_in_s` seconds from now it wants another, None when it is empty.
 
-    `settled`: the batch is done with, so the messages behind it are at the head now. `alone`: the next turn is to be
-    taken while nothing else runs.
+    `settled`: the batch is done with, so the messages behind it are at the head now. The next turn is to be
+    taken while nothing else runs, if that comes within `quiet_s`.
     """
 
     due_in_s: float | None
     settled: bool = False
-    alone: bool = False
+    quiet_s: float = 0.0
 
     @classmethod
     def after(cls, seconds: float) -> Turn:
@@ -297,7 +297,8 @@ class Desk:
 
     def bury_killer(self, place: Place, head: Head) -> Turn:
         """Take a lane's first job, with which workers died before they sent anything, to the dead letters."""
-        killer = killed_worker(bare_entry(head.messages[0], place))
+        entry = bare_entry(head.messages[0], place)
+        killer = killed_worker(entry, committed="unknown" if entry.member.id in head.counted else "not_committed")
         log.error("table=%s id=%s workers died with this job", place.table, killer.entry.member.id)
         frozen, _ = self.freeze(place, [], span=1, attempt=1, refused=[killer])
         return Turn.of(self.settle(place, frozen, remove=1))

@@ -59,9 +59,17 @@ class Lookup:
         ids = sorted({each for entry in doubtful for each in (entry.member.id, *entry.member.replay_of)})
         answer = self._execute(statements.find_jobs(plan.table, ids, since=_since(doubtful)))
         found = {str(job_id): int(rows) for job_id, rows in answer.rows}
+        rows_of = {e.member.id: sum(found.get(i, 0) for i in (e.member.id, *e.member.replay_of)) for e in doubtful}
+        runs_keyed = False
+        for job in plan.jobs:
+            if not rows_of.get(job.job_id):
+                runs_keyed = runs_keyed or job.keyed
+            elif runs_keyed:  # what runs again before it may undo it: it is looked up after that
+                plan.cut_before(job.job_id)
+                break
+        kept = {entry.member.id for entry in plan.entries}
         for entry in doubtful:
-            rows = sum(found.get(job_id, 0) for job_id in (entry.member.id, *entry.member.replay_of))
-            if rows:
+            if entry.member.id in kept and (rows := rows_of[entry.member.id]):
                 plan.done.append((entry.member, _outcome(entry, rows)))
         done = frozenset(member.id for member, _ in plan.done)
         plan.jobs = [job for job in plan.jobs if job.job_id not in done]

@@ -57,6 +57,14 @@ class Plan:
             return True
         return any(isinstance(job, Removal) and not job.soft for job in self.jobs)
 
+    def cut_before(self, job_id: str) -> None:
+        """Leave this job, and all that comes after it, to the next statement."""
+        cut = next(i for i, entry in enumerate(self.entries) if entry.member.id == job_id)
+        self.entries = self.entries[:cut]
+        kept = {entry.member.id for entry in self.entries}
+        self.jobs = [job for job in self.jobs if job.job_id in kept]
+        self.refusals = [refusal for refusal in self.refusals if refusal.entry.member.id in kept]
+
     def joined(self) -> list[Entry]:
         """The entries whose jobs are in the statement, in order."""
         ids = {job.job_id for job in self.jobs}
@@ -131,6 +139,7 @@ class Planner:
         wanted = set(ids)
         for entry in plan.entries:
             if entry.member.id in wanted and entry.job is not None:
+                wanted.discard(entry.member.id)  # the same message twice is one job
                 try:
                     plan.jobs.append(prepare(entry.member.id, entry.job, plan.table))
                 except InvalidJob as exc:

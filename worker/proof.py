@@ -27,6 +27,9 @@ _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
 MOST_UNKNOWN = 3
 """So often a batch is sent whole when every answer to it is lost; then it is halved."""
 
+MOST_LOST = 8
+"""So often a job alone is sent to a warehouse that answers all but this statement."""
+
 
 class Committed(Protocol):
     """Settles a plan as committed."""
@@ -90,9 +93,9 @@ class Prover:
         members = [entry.member for entry in entries if entry.member.id in ids]
         if not members:
             return Turn.of(self._desk.settle(place, frozen, remove=frozen.span))
-        if not frozen.identity:  # it waited for its table: no statement of its own was sent
-            anew = Failure("transient", "session", "OWNER_GONE", None, "")
-            return Turn.after(self._desk.postpone(place, frozen, members, anew, attempts=frozen.attempt))
+        if not frozen.identity or len(frozen.counts) != len(frozen.ids):
+            # It waited for its table, or was about to be frozen anew: no statement of its own was sent.
+            return self._thaw(place, plan, frozen, "OWNER_GONE")
         try:
             self._tables.forget(place.table)
             plan.table = self._tables.get(place.table)
@@ -122,22 +125,33 @@ class Prover:
             return Turn.after(left)
         return self._never_committed(place, plan, head, frozen)
 
+    def _thaw(self, place: Place, plan: Plan, frozen: Frozen, error: str) -> Turn:
+        """Plan its jobs anew: nothing of the batch was committed, or ever will be."""
+        ids = set(frozen.ids)
+        members = [entry.member for entry in plan.entries if entry.member.id in ids]
+        anew = Failure("transient", "session", error, None, "")
+        return Turn.after(self._desk.postpone(place, frozen, members, anew, attempts=frozen.attempt))
+
     def _never_committed(self, place: Place, plan: Plan, head: Head, frozen: Frozen) -> Turn:
         """Send it again, guarded by its stamp. A statement that is lost again and again, or with which workers die, is
         cut down to the job whose fault it is, and that job fails."""
+        committed = "not_committed"
         if plan.unprovable:
             self._desk.store.remember(place, frozen.counted())
+            committed = "unknown"
+        if frozen.stamp_us <= head.broke_us:  # Redis may have forgotten what came of it, under another stamp
+            return self._thaw(place, plan, frozen, "REDIS_RESTARTED")
         _, lost, taken = self._losses(place, frozen)
         jobs = len(plan.jobs)
         if jobs > 1 and (head.limit < jobs or lost >= MOST_UNKNOWN):
             return self._halve(place, plan, frozen, frozen.counted() if plan.unprovable else {})
         if head.alone >= MOST_DEATHS:
-            killers = [killed_worker(entry) for entry in plan.joined()]
+            killers = [killed_worker(entry, committed=committed) for entry in plan.joined()]
             return Turn.of(self._desk.settle(place, frozen, remove=frozen.span, refused=[*plan.refusals, *killers]))
-        if taken < MOST_UNKNOWN:
+        if taken < MOST_UNKNOWN and lost < MOST_LOST:
             return self._repeat(place, plan, frozen)
-        failure = Failure("unknown", "warehouse", "ANSWER_LOST", None, "")
-        refused = [refused_by(entry, failure, alone=False) for entry in plan.joined()]
+        failure = Failure("unknown", "answer" if plan.unprovable else "warehouse", "ANSWER_LOST", None, "")
+        refused = [refused_by(entry, failure, alone=False, committed=committed) for entry in plan.joined()]
         return Turn.of(self._desk.settle(place, frozen, remove=frozen.span, refused=[*plan.refusals, *refused]))
 
     def _without_stamp(self, place: Place, plan: Plan, head: Head, frozen: Frozen) -> Turn:

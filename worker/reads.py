@@ -85,9 +85,9 @@ class _Round:
 
     def leave_out(self, finished: frozenset[str]) -> None:
         """Jobs that have an outcome already, from an earlier turn or by being cancelled."""
-        self.finished = finished
-        self.asked = [each for each in self.asked if each.entry.member.id not in finished]
-        self.refused = [each for each in self.refused if each.entry.member.id not in finished]
+        self.finished |= finished
+        self.asked = [each for each in self.asked if each.entry.member.id not in self.finished]
+        self.refused = [each for each in self.refused if each.entry.member.id not in self.finished]
 
     def done(self) -> set[str]:
         return {*self.finished, *(o.id for o in self.outcomes), *(r.entry.member.id for r in self.refused)}
@@ -117,11 +117,16 @@ class ReadLane:
             attempt = head.frozen.attempt + 1
         window = [read_entry(message, place) for message in head.messages[:WINDOW]]
         round_ = _Round(entries=window)
-        states = self._desk.store.states([e.job.after for e in window if isinstance(e.job, Read) and e.job.after])
+        awaited = [e.job.after for e in window if isinstance(e.job, Read) and e.job.after]
+        states = self._desk.store.states([*awaited, *(entry.member.id for entry in window)])
+        ended = [entry for entry in window if states[entry.member.id] in FINAL]  # behind one that waits
+        round_.finished = frozenset(entry.member.id for entry in ended)
         ready: list[Entry] = []
         for entry in window:
             if len(ready) == min(AT_ONCE, head.limit):
                 break
+            if entry.member.id in round_.finished:
+                continue
             try:
                 if self._must_wait(place, entry, states):
                     round_.waiting = True
@@ -139,11 +144,11 @@ class ReadLane:
                     round_.refused.append(refused_by(entry, exc.failure, alone=True))
                 else:
                     round_.postponed = exc.failure
-        if not ready:
+        if not ready and not round_.leading():
             return Turn.after(AFTER_POLL_S)
         frozen, excluded = self._desk.freeze(
             place,
-            [entry.member for entry in ready],
+            [entry.member for entry in (*ready, *ended)],
             span=len(window),
             attempt=attempt,
             replaces=head.frozen.batch if head.frozen else "",

@@ -90,16 +90,16 @@ class Waiting:
 @dataclass(frozen=True, slots=True)
 class Head:
     """The head of a lane. No more than `limit` jobs are to be taken from it; `alone` counts the workers that died with
-    its first job and nothing else in hand, a `suspect` is to be run so. Since `broke_us` (microseconds since 1970; 0
-    never) another server answers, which may have forgotten what the one before it confirmed. `counted` are rows of
-    jobs, counted before a statement that may have been committed."""
+    its first job and nothing else in hand, a `suspect` (above 0) is to be run so. Since `broke_us` (microseconds since
+    1970; 0 never) another server answers, which may have forgotten what the one before it confirmed. `counted` are
+    rows of jobs, counted before a statement that may have been committed."""
 
     frozen: Frozen | None
     waiting: Waiting | None
     messages: list[bytes]
     limit: int = 0
     alone: int = 0
-    suspect: bool = False
+    suspect: int = 0
     broke_us: int = 0
     counted: Mapping[str, int] = field(default_factory=dict)
 
@@ -189,7 +189,7 @@ class Store:
             messages,
             limit=int(limit),
             alone=int(alone),
-            suspect=bool(suspect),
+            suspect=int(suspect),
             broke_us=int(broke),
             counted={job_id: int(rows) for job_id, rows in _hash(counted).items()},
         )

@@ -43,11 +43,10 @@ elseif not stamp then
   redis.call('SET', key, string.format('%.0f', stamp))
 end
 local at = 17
-local ended = {} -- before: a letter belongs to the outcome it came with, and may have been replayed or dropped since
+local ended = {} -- true: before; a letter belongs to the outcome it came with, and may have been replayed or dropped since
 for _ = 1, tonumber(ARGV[16]) do
-  if finished(ARGV[at]) then
-    ended[ARGV[at]] = true
-  else
+  ended[ARGV[at]] = finished(ARGV[at]) or false
+  if not ended[ARGV[at]] then
     redis.call('SET', 'celery-task-meta-' .. ARGV[at], ARGV[at + 1], 'EX', ARGV[14])
     redis.call('PUBLISH', 'celery-task-meta-' .. ARGV[at], ARGV[at + 1])
     local callbacks = redis.call('HGET', 'lakequeue:callbacks', ARGV[at])
@@ -89,4 +88,14 @@ redis.call('HSET', frozen, 'batch', batch, 'span', ARGV[6], 'identity', ARGV[7],
 local token = string.match(lease, '^(.*)#%d+$')
 redis.call('HSET', 'lakequeue:load:' .. lane, 'by', token, 'size', math.max(#ids, 1))
 redis.call('SADD', 'lakequeue:hand:' .. token, lane)
+redis.call('EXPIRE', 'lakequeue:hand:' .. token, 86400)
+local counted = 'lakequeue:counted:' .. lane
+if redis.call('EXISTS', counted) == 1 then
+  for id in pairs(ended) do
+    redis.call('HDEL', counted, id)
+  end
+  for _, id in ipairs(out) do
+    redis.call('HDEL', counted, id)
+  end
+end
 return { text(stamp), text(start_by), text(open_until), out }

@@ -4,8 +4,8 @@
 -- Taking is noted with the worker's name. Who finds there the name of one that is no more knows that it died at it: half
 -- as many jobs are taken then. If it was one job, it is counted whether the worker had other lanes in hand too: where
 -- that was so twice the job is a suspect, to be run with nothing beside it.
--- Returns: frozen, wait, messages; how many jobs to take at most; how often a worker died with one and nothing else; 1
--- for a suspect; since when (microseconds since 1970, or 0) another server answers than before, as a restart or a
+-- Returns: frozen, wait, messages; how many jobs to take at most; how often a worker died with one and nothing else; how
+-- much of a suspect it is, from 0; since when (microseconds since 1970, or 0) another server answers than before, as a restart or a
 -- failover may have lost something; and the counts of jobs that are known from an earlier try.
 local lease, partition, lane = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
@@ -64,4 +64,4 @@ if ARGV[6] then
   counted = redis.call('HGETALL', 'lakequeue:counted:' .. lane)
 end
 local messages = redis.call('LRANGE', list, ARGV[4], ARGV[5])
-return { frozen, waiting, messages, limit, alone, (alone > 0 or beside > 1) and 1 or 0, broke, counted }
+return { frozen, waiting, messages, limit, alone, alone + math.max(beside - 1, 0), broke, counted }

@@ -8,6 +8,13 @@ for i = 4, #ARGV do
   local key = 'celery-task-meta-' .. id
   local known = redis.call('GET', key)
   local state = known and (string.match(known, '^{"status": ?"(%u+)"') or 'UNREADABLE') or 'UNKNOWN'
+  if state == 'RETRY' then
+    -- One that may have taken effect already is as good as running.
+    local table_name = cjson.decode(known)['table']
+    if type(table_name) == 'string' and redis.call('HEXISTS', 'lakequeue:counted:w:' .. table_name, id) == 1 then
+      state = 'STARTED'
+    end
+  end
   if state == 'QUEUED' or state == 'RETRY' or state == 'UNKNOWN' then
     local record = '{"status":"REVOKED","result":{"exc_type":"TaskRevokedError","exc_message":[' ..
       cjson.encode(ARGV[3]) .. '],"exc_module":"celery.exceptions"},"traceback":null,"children":[],"date_done":"' ..

@@ -72,3 +72,18 @@ def test_a_page_that_is_too_large_for_a_result_is_refused_and_smaller_ones_are_r
     narrow = queue.read(TABLE, columns="id", limit=rows).result(timeout=30)
     assert isinstance(narrow, ReadResult)
     assert len(narrow.data) == rows
+
+
+def test_reads_behind_one_that_waits_are_answered_however_many_there_are(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
+) -> None:
+    start_worker()
+    queue.enqueue(job(0)).result(timeout=30)
+    warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, "action": "hold"})
+    write = queue.enqueue(job(1))
+    waits = queue.read(TABLE, after=write.id)
+    others = [queue.read(TABLE) for _ in range(40)]
+    assert all(other.result(timeout=20) for other in others)
+    assert not waits.status().final
+    warehouse.release()
+    assert waits.result(timeout=20)

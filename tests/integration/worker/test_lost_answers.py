@@ -2,12 +2,19 @@
 
 from __future__ import annotations
 
-from lakequeue import Queue
+from hashlib import sha1
+from importlib.resources import files
+
+import pytest
+import redis
+from lakequeue import JobFailed, Queue, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
+from tests.fix_proxy import StartProxy
 from tests.fix_worker import StartWorker
-from tests.integration.worker.test_delivery import QUICK, ids, job, until
+from tests.integration.worker.test_delivery import QUICK, TABLE, ids, job, until
 from tests.integration.worker.test_hardening import sql
+from worker.store import Store, Token
 
 CONFLICT = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
 PLAIN = "CREATE TABLE shop.sales.plain (id BIGINT, a STRING)"
@@ -80,3 +87,39 @@ def test_an_unprovable_batch_whose_owner_died_keeps_its_outcomes_when_it_is_halv
     warehouse.release()
     start_worker(**QUICK)
     assert [handle.result(timeout=30).count for handle in handles] == [1, 1, 1, 1]
+
+
+def test_the_same_message_twice_is_one_job_in_a_repeat_too(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse, redis_url: str
+) -> None:
+    start_worker(**QUICK).stop()
+    twice = queue.enqueue(job(1))
+    with redis.Redis.from_url(redis_url) as client:
+        lane = keys.jobs(keys.lane_of("write", TABLE))
+        client.rpush(lane, *client.lrange(lane, 0, 0))
+    warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, "action": "drop_before"})
+    start_worker(**QUICK)
+    assert twice.result(timeout=30).count == 1
+    assert ids(warehouse) == [1]
+
+
+def test_a_worker_that_dies_while_it_freezes_anew_forgets_no_condition(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse, redis_url: str, start_proxy: StartProxy
+) -> None:
+    """A job turns out to be cancelled when its batch is frozen; the batch is frozen without it, or would have been."""
+    first = start_worker(**QUICK)
+    queue.enqueue(job(0)).result(timeout=30)
+    first.stop()
+    missing = queue.delete(TABLE, key={"id": 77}, must_exist=True)
+    cancelled = queue.delete(TABLE, key={"id": 78})
+    proxy = start_proxy(int(redis_url.split(":")[2].split("/")[0]))
+    freeze = sha1(files("worker").joinpath("lua/freeze.lua").read_bytes()).hexdigest().encode()
+    hold = proxy.hold_replies(after=freeze)
+    with redis.Redis.from_url(redis_url) as client:
+        Store(client, Token("operator")).revoke([cancelled.id], reason="revoked", expires_s=60)
+    second = start_worker(LAKEQUEUE_REDIS_URL=proxy.redis_url, **QUICK)
+    assert hold.held.wait(40)
+    second.kill()
+    start_worker(**QUICK)
+    with pytest.raises(JobFailed, match="no row has this key"):
+        missing.result(timeout=30)
