@@ -19,8 +19,9 @@ $(VENV)/.done: pyproject.toml producers/pyproject.toml constraints.txt
 demo: setup  ## load a real file through the whole system (KEEP=1 leaves it running)
 	$(BIN)/python -m worker demo $(if $(KEEP),--keep)
 
-test: setup  ## run all tests
-	$(BIN)/python -m pytest $(ARGS)
+test: setup  ## run all tests: several at once, but for those that show a time
+	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS)
+	$(BIN)/python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]  # 5: none of them is among ARGS
 
 torture: setup  ## thousands of jobs under hundreds of faults, three seeds (some 25 minutes; ARGS="--seed 7")
 	$(BIN)/python -m tests.torture $(ARGS)
@@ -29,16 +30,16 @@ yardstick: setup  ## what a plain Celery worker loses and doubles under such fau
 	$(BIN)/python -m tests.torture.yardstick $(ARGS)
 
 conformance: $(VENV)/.conformance  ## the product's SQL on real Spark and Delta Lake (needs a JDK, 17 or newer)
-	LAKEQUEUE_CONFORMANCE=spark $(BIN)/python -m pytest -s tests/conformance $(ARGS)
-	LAKEQUEUE_TEST_ENGINE=spark LAKEQUEUE_LAW_MIXES=6 LAKEQUEUE_TYPES_EXAMPLES=10 $(BIN)/python -m pytest -s \
-		$(addprefix tests/integration/worker/test_,law.py types.py verbs.py write_and_read.py)
+	LAKEQUEUE_CONFORMANCE=spark LAKEQUEUE_TEST_ENGINE=spark LAKEQUEUE_LAW_MIXES=6 LAKEQUEUE_TYPES_EXAMPLES=10 \
+		$(BIN)/python -m pytest -s tests/conformance \
+		$(addprefix tests/integration/worker/test_,law.py types.py verbs.py write_and_read.py) $(ARGS)
 
 $(VENV)/.conformance: $(VENV)/.done localwarehouse/spark/parts.py localwarehouse/spark/LakeCatalog.java
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e './producers[cli]' -e '.[dev,conformance]'
 	$(BIN)/python -m localwarehouse.spark .conformance
 	@touch $@
 
-live: setup  ## the same cases on the warehouse that DATABRICKS_HOST and the like name, in a schema of their own
+live: setup  ## the same cases on the warehouse that DATABRICKS_HOST and the like name, in a schema of their own in LAKEQUEUE_LIVE_CATALOG
 	LAKEQUEUE_CONFORMANCE=live $(BIN)/python -m pytest -s tests/conformance $(ARGS)
 
 check: setup  ## ruff, mypy, import-linter
