@@ -19,8 +19,8 @@ $(VENV)/.done: pyproject.toml producers/pyproject.toml constraints.txt
 demo: setup  ## load a real file through the whole system (KEEP=1 leaves it running)
 	$(BIN)/python -m worker demo $(if $(KEEP),--keep)
 
-test: setup  ## run all tests: several at once, but for those that show a time
-	$(BIN)/python -m pytest -n 2 --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS)
+test: setup  ## run all tests: four at a time, but for those that show a time
+	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS)
 	$(BIN)/python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]  # 5: none of them is among ARGS
 
 torture: setup  ## thousands of jobs under hundreds of faults, three seeds (some 25 minutes; ARGS="--seed 7")

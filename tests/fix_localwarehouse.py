@@ -10,7 +10,7 @@ import urllib.request
 from collections import Counter
 from collections.abc import Iterator
 from pathlib import Path
-from typing import Any
+from typing import Any, ClassVar
 
 import pytest
 from databricks import sql
@@ -18,6 +18,12 @@ from databricks import sql
 
 class LocalWarehouse:
     """One server process; its data stays in `data` when it is stopped, and it can be started again."""
+
+    process: subprocess.Popen[str]
+    url: str
+    port: int
+    shared: ClassVar[LocalWarehouse | None] = None
+    """One on Spark, which takes long to start, for all that the environment wants on Spark. These never end it."""
 
     def __init__(
         self, data: Path, *, token: str = "local", options: tuple[str, ...] = ("--faults",), engine: str | None = None
@@ -27,7 +33,16 @@ class LocalWarehouse:
         self.data = data
         self.token = token
         self._options = options
-        self.start()
+        shared = LocalWarehouse.shared
+        self._guest = False
+        if engine is None and shared is not None and shared._is_like(self):
+            self._guest = True
+            self.process, self.url, self.port = shared.process, shared.url, shared.port
+        else:
+            self.start()
+
+    def _is_like(self, other: LocalWarehouse) -> bool:
+        return (self.engine, self.token, self._options) == (other.engine, other.token, other._options)
 
     def start(self, *, port: int = 0) -> None:
         self.data.mkdir(parents=True, exist_ok=True)
@@ -90,10 +105,14 @@ class LocalWarehouse:
 
     def stop(self) -> int:
         """SIGTERM; returns the exit code."""
+        if self._guest:
+            self.clear_faults()
+            return 0
         self.process.terminate()
         return self._ended()
 
     def kill(self) -> None:
+        assert not self._guest, "this one is shared"
         self.process.kill()
         self._ended()
 

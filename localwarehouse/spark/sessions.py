@@ -28,7 +28,7 @@ def _settings(catalogs: Path, class_path: list[Path]) -> dict[str, str]:
         "spark.driver.extraClassPath": os.pathsep.join(map(str, class_path)),
         "spark.driver.extraJavaOptions": (
             f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')} "
-            f"-Dderby.system.home={catalogs} -XX:+UseSerialGC -XX:TieredStopAtLevel=1"
+            f"-Dderby.system.home={catalogs} -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms2g -Xmn1g"
         ),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",
@@ -43,9 +43,10 @@ def _settings(catalogs: Path, class_path: list[Path]) -> dict[str, str]:
         # Delta's parser drops the parameters that Spark would put in while parsing; so they are bound afterwards.
         "spark.sql.legacy.parameterSubstitution.constantsOnly": "true",
         # Small data on a small machine.
-        "spark.default.parallelism": "2",
-        "spark.sql.shuffle.partitions": "2",
+        "spark.default.parallelism": "1",
+        "spark.sql.shuffle.partitions": "1",
         "spark.sql.adaptive.enabled": "false",
+        "spark.locality.wait": "0",
         "spark.databricks.delta.snapshotPartitions": "1",
         "spark.databricks.delta.writeChecksumFile.enabled": "false",
         "spark.databricks.delta.properties.defaults.checkpointInterval": "1000",

@@ -23,10 +23,19 @@ _IGNORED = {"spark": ["test_live.py"], "live": ["test_fuzz.py", "test_adaptation
 collect_ignore_glob = _IGNORED.get(AGAINST, ["test_*.py"])
 
 
+@pytest.hookimpl(trylast=True)
+def pytest_collection_modifyitems(items: list[pytest.Item]) -> None:
+    """What starts the one Spark of the session comes before what else is to run on it."""
+    if AGAINST == "spark":
+        items.sort(key=lambda item: item.path.parent.name != "conformance")
+
+
 @pytest.fixture(scope="session")
 def spark(tmp_path_factory: pytest.TempPathFactory) -> Iterator[LocalWarehouse]:
     server = LocalWarehouse(tmp_path_factory.mktemp("spark") / "warehouse", engine="spark")
+    LocalWarehouse.shared = server
     yield server
+    LocalWarehouse.shared = None
     assert server.stop() == 0
 
 

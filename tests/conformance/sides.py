@@ -40,6 +40,10 @@ class Side:
     def __post_init__(self) -> None:
         self.connection = self.connect()
 
+    def again(self) -> Side:
+        """The same place through a connection of its own, for a thread."""
+        return Side(self.name, self.connect, self.catalog, self.schema, serial=self.serial)
+
     def connect_with(self, session: Mapping[str, str]) -> Callable[..., Any]:
         """`connect` with settings of the session on top."""
         settings = {"ANSI_MODE": "true", "TIMEZONE": "UTC", **session}

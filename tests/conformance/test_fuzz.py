@@ -4,8 +4,11 @@ from __future__ import annotations
 
 import os
 import random
+import threading
 from collections import Counter
 from collections.abc import Iterator
+from concurrent.futures import Future, ThreadPoolExecutor
+from contextlib import closing
 from typing import Any
 
 import pytest
@@ -23,6 +26,7 @@ from tests.strategies import comparable
 
 VALUES = int(os.environ.get("LAKEQUEUE_FUZZ_VALUES", "1000000"))
 SEED = int(os.environ.get("LAKEQUEUE_FUZZ_SEED", "20260301"))
+_TOGETHER = 2
 LIMITS = Limits(max_rows=2_000, max_jobs=2_000, max_bytes=900_000)
 
 
@@ -76,30 +80,43 @@ def batches(table: Table, counted: Counter[str]) -> Iterator[tuple[Batch, dict[s
 @pytest.mark.timeout(900)
 def test_a_value_arrives_as_it_was_given_or_its_job_fails(real: Side) -> None:
     story = "fuzz"
-    name = real.table_name(story)
-    assert real.run(str(made({c.name: c.type for c in COLUMNS})(name).sql), {}) == ("done",)
+    assert real.run(str(made({c.name: c.type for c in COLUMNS})(real.table_name(story)).sql), {}) == ("done",)
     table = real.describe(story)
     counted: Counter[str] = Counter()
-    for number, (batch, expected) in enumerate(batches(table, counted)):
-        statement = batch.statement(batch.fold({}), stamp_us=STAMP + number, start_by_us=LATE)
-        assert statement is not None
-        seen = real.run(str(statement.sql), statement.parameters)
-        assert seen[0] == "changed", seen
-        assert seen[2][0] == len(expected), seen
-        counted["statements"] += 1
-        names = ", ".join(f"`{column.name}`" for column in COLUMNS)
-        with real.connection.cursor() as cursor:
-            cursor.execute(
-                f"SELECT `_job_id`, {names} FROM {name} WHERE created_at = CAST(:stamp AS TIMESTAMP)",
-                {"stamp": statement.parameters["stamp"]},
-            )
-            found = {row[0]: list(row)[1:] for row in cursor.fetchall()}
-        assert found.keys() == expected.keys()
-        for job_id, values in expected.items():
-            for column, value, back in zip(COLUMNS, found[job_id], values, strict=True):
-                assert comparable(value) == comparable(back), f"seed {SEED}, {job_id}, {column.type}"
+    checks: list[Future[None]] = []
+    # While the engine is at some batches, the next is made.
+    ahead = threading.BoundedSemaphore(_TOGETHER + 1)
+    with ThreadPoolExecutor(_TOGETHER) as pool:
+        for number, (batch, expected) in enumerate(batches(table, counted)):
+            ahead.acquire()
+            check = pool.submit(_written, real, batch, expected, STAMP + number)
+            check.add_done_callback(lambda _: ahead.release())
+            checks.append(check)
+    for check in checks:
+        check.result()
     total = counted["arrived"] + counted["refused"] + counted["null"]
     print(
-        f"\n{total:,} values of {len(COLUMNS)} types in {counted['statements']} statements: {counted['arrived']:,} "
+        f"\n{total:,} values of {len(COLUMNS)} types in {len(checks)} statements: {counted['arrived']:,} "
         f"arrived, {counted['refused']:,} were refused by name, {counted['null']:,} were null"
     )
+
+
+def _written(real: Side, batch: Batch, expected: dict[str, list[Any]], stamp_us: int) -> None:
+    """Write a batch and compare what is there with what was given."""
+    statement = batch.statement(batch.fold({}), stamp_us=stamp_us, start_by_us=LATE)
+    assert statement is not None
+    names = ", ".join(f"`{column.name}`" for column in COLUMNS)
+    side = real.again()
+    with closing(side.connection), side.connection.cursor() as cursor:
+        seen = side.run(str(statement.sql), statement.parameters)
+        assert seen[0] == "changed", seen
+        assert seen[2][0] == len(expected), seen
+        cursor.execute(
+            f"SELECT `_job_id`, {names} FROM {batch.table.name} WHERE created_at = CAST(:stamp AS TIMESTAMP)",
+            {"stamp": statement.parameters["stamp"]},
+        )
+        found = {row[0]: list(row)[1:] for row in cursor.fetchall()}
+    assert found.keys() == expected.keys()
+    for job_id, values in expected.items():
+        for column, value, back in zip(COLUMNS, found[job_id], values, strict=True):
+            assert comparable(value) == comparable(back), f"seed {SEED}, {job_id}, {column.type}"
