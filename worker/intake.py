@@ -34,6 +34,9 @@ MOST_UNANSWERED = 4
 QUIET_FIRST_S, QUIET_LONGEST_S = 1.0, 60.0
 """So long other tables are held back for a suspect: a job with which workers died. It doubles with every death."""
 
+PROBE_S = 0.1
+"""How soon a lane looks again whether a probe was answered."""
+
 FAULT_S = 2.0
 """How long a lane rests after an error that is ours."""
 
@@ -268,6 +271,10 @@ class Intake:
             self._store.let_go(place)
 
     def _take(self, place: Place) -> Turn:
+        breaker = self._desk.breaker
+        if breaker.state != "closed" and place.lane != self._probe:
+            # It opened while this turn waited for a thread: nothing could be sent, so nothing is tried.
+            return Turn.after(max(breaker.wait_s(), PROBE_S))
         reads = place.lane.startswith("r:")
         most = AT_ONCE if reads else self._desk.settings.max_batch_jobs
         head = self._store.take(place, CHUNK - 1, most=most)
