@@ -229,9 +229,10 @@ class Intake:
         for lane, (at, partition) in list(self._due.items()):
             if at <= now and lane not in self._running:
                 del self._due[lane]
+                if state == "half_open":
+                    self._probe = lane  # before its turn begins, which looks whether it is the one
                 self._submit(lane, partition)
                 if state == "half_open":
-                    self._probe = lane
                     return
 
     def _submit(self, lane: Lane, partition: Partition) -> None:
