@@ -10,7 +10,8 @@ from lakequeue.identifiers import TableName
 from worker import doctor
 from worker.adopt import Adoption, CannotAdopt
 from worker.settings import describe
-from worker.warehouse import Misconfigured, StatementFailed
+from worker.target import Misconfigured
+from worker.warehouse import StatementFailed
 
 
 def main(argv: list[str] | None = None) -> int:

@@ -10,7 +10,8 @@ from tasks import statements
 from tasks.sql import Statement
 from tasks.table import AUDIT_TYPES, from_describe_json
 from worker.settings import Settings
-from worker.warehouse import Connection, target
+from worker.target import target
+from worker.warehouse import Connection
 
 
 class CannotAdopt(Exception):

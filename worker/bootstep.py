@@ -24,7 +24,8 @@ from worker.reads import AT_ONCE, ReadLane
 from worker.settings import Settings
 from worker.store import Store, Token
 from worker.tables import Tables
-from worker.warehouse import Connections, target
+from worker.target import target
+from worker.warehouse import Connections
 from worker.writes import WriteLane
 
 REDIS_TIMEOUT_S = 5.0

@@ -13,14 +13,14 @@ from urllib.parse import urlsplit
 
 import redis
 from databricks.sdk import WorkspaceClient
-from databricks.sdk.core import Config
 from databricks.sdk.errors import NotFound, PermissionDenied, Unauthenticated
 from databricks.sdk.errors.base import DatabricksError
 from lakequeue.settings import connect
 
 from tasks import statements
 from worker.settings import Settings
-from worker.warehouse import Connection, Misconfigured, StatementFailed, Target, target
+from worker.target import Misconfigured, Target, sdk_config, target
+from worker.warehouse import Connection, StatementFailed
 
 Mark = Literal["ok", "warn", "FAIL", "skip"]
 
@@ -57,10 +57,10 @@ def examine(*, wake: bool) -> Iterator[Finding]:
     warehouse_id = os.environ.get("DATABRICKS_WAREHOUSE_ID", "")
     try:
         where = target(warehouse_id=warehouse_id, http_path=settings.http_path)
+        client = WorkspaceClient(config=sdk_config())
     except Misconfigured as exc:
         yield Finding("FAIL", "credentials", "the warehouse cannot be addressed", str(exc))
         return
-    client = WorkspaceClient(config=where.config)
     credentials = ask_workspace("credentials", lambda: _identity(client, where))
     yield credentials
     if credentials.mark == "FAIL":
@@ -157,11 +157,7 @@ def shown_url(url: str) -> str:
 
 def _identity(client: WorkspaceClient, where: Target) -> Finding:
     me = client.current_user.me()
-    return Finding("ok", "credentials", f"{me.user_name} on {where.host} ({_auth_type(where.config)})")
-
-
-def _auth_type(config: Config) -> str:
-    return config.auth_type or "unknown"
+    return Finding("ok", "credentials", f"{me.user_name} on {where.host} ({client.config.auth_type or 'unknown'})")
 
 
 def _warehouse(client: WorkspaceClient, warehouse_id: str) -> Finding:

@@ -8,25 +8,22 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass, field
+from dataclasses import dataclass
 from importlib import import_module
 from typing import Any, Literal
 from urllib.parse import urlsplit
 
 import urllib3.exceptions as http
 from databricks import sql as databricks_sql
-from databricks.sdk.core import Config
 from databricks.sql import exc as connector
 
 from tasks import verdicts
 from tasks.sql import Statement
 from tasks.verdict_table import NO_SUCH_WAREHOUSE, UNAUTHENTICATED
 from tasks.verdicts import Failure
+from worker.target import Target
 
 log = logging.getLogger(__name__)
-
-PATIENCE_S = 3
-"""For how long one call of the SDK is repeated. Waiting longer is the lanes' business."""
 
 CONNECT_S = 4.0
 """For how long the connector may repeat the opening of a session."""
@@ -36,8 +33,6 @@ POLLS, POLL_S = 3, 30.0
 
 Phase = Literal["connecting", "sending", "running"]
 
-LOOPBACK = frozenset({"127.0.0.1", "localhost", "::1"})
-
 
 class StatementFailed(Exception):
     """A statement brought no result; `failure` says what follows from that. The text is safe to log."""
@@ -45,10 +40,6 @@ class StatementFailed(Exception):
     def __init__(self, failure: Failure) -> None:
         super().__init__(f"{failure.error_class} ({failure.verdict})")
         self.failure = failure
-
-
-class Misconfigured(Exception):
-    """The environment names no warehouse that could be used, or no credentials; says what to do."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -60,44 +51,6 @@ class Answer:
     columns: tuple[str, ...]
     rows: Sequence[Any]
     elapsed_s: float
-
-
-@dataclass(frozen=True, slots=True)
-class Target:
-    """Where the warehouse is, as the connector wants it. Credentials stay in the SDK's configuration."""
-
-    host: str
-    http_path: str
-    config: Config = field(repr=False, compare=False)
-
-    @property
-    def plain_http(self) -> bool:
-        return self.host.startswith("http://")
-
-
-def target(*, warehouse_id: str, http_path: str = "") -> Target:
-    """Resolve host and credentials with the SDK's unified authentication: environment, profile, OAuth M2M.
-
-    Raises:
-        Misconfigured: saying which variable to set.
-    """
-    try:
-        # The SDK asks the host about itself first, and by default goes on for five minutes if that is not there.
-        config = Config(retry_timeout_seconds=PATIENCE_S, http_timeout_seconds=PATIENCE_S)
-        config.authenticate()
-    except Exception as exc:  # the SDK raises ValueError and its own errors alike
-        raise Misconfigured(
-            "no usable Databricks credentials: set DATABRICKS_HOST and DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and "
-            f"DATABRICKS_CLIENT_SECRET, or DATABRICKS_CONFIG_PROFILE ({type(exc).__name__})"
-        ) from exc
-    if not config.host:
-        raise Misconfigured("DATABRICKS_HOST is not set")
-    parts = urlsplit(config.host)
-    if parts.scheme == "http" and parts.hostname not in LOOPBACK:
-        raise Misconfigured("DATABRICKS_HOST is plain http: credentials travel over https, except to this machine")
-    if not warehouse_id and not http_path:
-        raise Misconfigured("DATABRICKS_WAREHOUSE_ID is not set: it is in the warehouse's connection details")
-    return Target(config.host.rstrip("/"), http_path or f"/sql/1.0/warehouses/{warehouse_id}", config)
 
 
 class Connection:
@@ -121,7 +74,7 @@ class Connection:
         """
         started = time.monotonic()
         with self._translated(lambda: "connecting"):
-            self._where.config.authenticate()  # a token that cannot be renewed is found before anything is sent
+            self._where.authenticate()  # a token that cannot be renewed is found before anything is sent
             connection = self._connected()
             cursor = connection.cursor()
         try:
@@ -153,11 +106,11 @@ class Connection:
     def _connected(self) -> Any:
         if self._open is None:
             plain = {"_connection_uri": self._where.host + self._where.http_path} if self._where.plain_http else {}
-            config = self._where.config
+            authenticate = self._where.authenticate
             connection = databricks_sql.connect(
                 server_hostname=self._where.host if self._where.plain_http else urlsplit(self._where.host).netloc,
                 http_path=self._where.http_path,
-                credentials_provider=lambda: config.authenticate,
+                credentials_provider=lambda: authenticate,
                 session_configuration=dict(self._session),
                 user_agent_entry="lakequeue",
                 enable_telemetry=False,

@@ -14,7 +14,7 @@ from databricks import sql
 from tests.conformance.sides import Side
 from tests.fix_localwarehouse import LocalWarehouse
 from worker.settings import Settings
-from worker.warehouse import target
+from worker.target import target
 
 AGAINST = os.environ.get("LAKEQUEUE_CONFORMANCE", "")
 """What is compared with DuckDB: spark, or live for the warehouse that the environment names."""
@@ -79,7 +79,7 @@ def _live() -> Iterator[Side]:
         given: dict[str, Any] = {
             "server_hostname": where.host if where.plain_http else urlsplit(where.host).netloc,
             "http_path": where.http_path,
-            "credentials_provider": lambda: where.config.authenticate,
+            "credentials_provider": lambda: where.authenticate,
             "session_configuration": {"ANSI_MODE": "true", "TIMEZONE": "UTC", "STATEMENT_TIMEOUT": "120"},
             "enable_telemetry": False,
             "_disable_pandas": True,

@@ -26,7 +26,8 @@ from tasks.sql import Sql, Statement
 from tasks.verdict_table import ERROR_CLASSES, EXCEPTIONS, SQLSTATES
 from tasks.verdicts import Failure
 from tests.fix_localwarehouse import LocalWarehouse
-from worker.warehouse import Connection, StatementFailed, Target, translate
+from worker.target import Target
+from worker.warehouse import Connection, StatementFailed, translate
 
 NOT_HERE = {"js", "OpenSSL", "socks", "h2", "grpc", "IPython"}
 """What modules want that are no use here: browsers, other transports, notebooks."""
@@ -198,7 +199,7 @@ def served(tmp_path_factory: pytest.TempPathFactory) -> Iterator[tuple[LocalWare
     warehouse = LocalWarehouse(folder / "warehouse")
     host = f"http://127.0.0.1:{warehouse.port}"
     config = Config(host=host, token=warehouse.token, retry_timeout_seconds=2)
-    connection = Connection(Target(host, "/sql/1.0/warehouses/local", config), statement_timeout_s=5)
+    connection = Connection(Target(host, "/sql/1.0/warehouses/local", config.authenticate), statement_timeout_s=5)
     for text in ("CREATE CATALOG c", "CREATE SCHEMA c.s", "CREATE TABLE c.s.t (id BIGINT)"):
         connection.execute(Statement(Sql(text), does="define"))
     yield warehouse, connection

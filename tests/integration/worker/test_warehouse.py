@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import subprocess
+import sys
 from collections.abc import Iterator
 from typing import Any
 
@@ -10,7 +12,8 @@ from databricks.sdk.core import Config
 
 from tasks.sql import Sql, Statement
 from tests.fix_localwarehouse import LocalWarehouse
-from worker.warehouse import Connection, Misconfigured, StatementFailed, Target, target
+from worker.target import Misconfigured, Target, target
+from worker.warehouse import Connection, StatementFailed
 
 INSERT = Statement(Sql("INSERT INTO c.s.t VALUES (1)"), does="change")
 ROWS = Statement(Sql("SELECT id FROM c.s.t"))
@@ -20,7 +23,7 @@ ROWS = Statement(Sql("SELECT id FROM c.s.t"))
 def where(warehouse: LocalWarehouse) -> Target:
     host = f"http://127.0.0.1:{warehouse.port}"
     config = Config(host=host, token=warehouse.token, retry_timeout_seconds=2)
-    return Target(host, "/sql/1.0/warehouses/local", config)
+    return Target(host, "/sql/1.0/warehouses/local", config.authenticate)
 
 
 @pytest.fixture
@@ -98,7 +101,7 @@ def test_a_server_that_is_not_there_never_ran_it(connection: Connection, warehou
 def test_a_wrong_token_is_no_jobs_fault(warehouse: LocalWarehouse, caplog: pytest.LogCaptureFixture) -> None:
     host = f"http://127.0.0.1:{warehouse.port}"
     refused = Connection(
-        Target(host, "/sql/1.0/warehouses/local", Config(host=host, token="wrong")), statement_timeout_s=5
+        Target(host, "/sql/1.0/warehouses/local", Config(host=host, token="wrong").authenticate), statement_timeout_s=5
     )
     assert failure_of(refused) == ("transient", "warehouse")
     assert "UNAUTHENTICATED" in caplog.text
@@ -121,7 +124,7 @@ def test_a_token_that_expires_within_a_session_is_no_jobs_fault(
 def test_a_warehouse_that_is_not_there_is_no_jobs_fault(
     warehouse: LocalWarehouse, where: Target, caplog: pytest.LogCaptureFixture
 ) -> None:
-    deleted = Connection(Target(where.host, "/sql/1.0/warehouses/deleted", where.config), statement_timeout_s=5)
+    deleted = Connection(Target(where.host, "/sql/1.0/warehouses/deleted", where.authenticate), statement_timeout_s=5)
     assert failure_of(deleted) == ("transient", "warehouse")
     assert "WAREHOUSE_NOT_FOUND" in caplog.text
     assert "DATABRICKS_WAREHOUSE_ID" in caplog.text
@@ -133,7 +136,7 @@ def test_a_client_secret_that_is_refused_is_no_jobs_fault(
     monkeypatch.setenv("DATABRICKS_CONFIG_FILE", "/dev/null")
     host = f"http://127.0.0.1:{warehouse.port}"
     config = Config(host=host, client_id="local", client_secret="expired", retry_timeout_seconds=2)
-    refused = Connection(Target(host, "/sql/1.0/warehouses/local", config), statement_timeout_s=5)
+    refused = Connection(Target(host, "/sql/1.0/warehouses/local", config.authenticate), statement_timeout_s=5)
     assert failure_of(refused) == ("transient", "warehouse")
     assert "UNAUTHENTICATED" in caplog.text
 
@@ -146,6 +149,33 @@ def test_oauth_machine_to_machine_signs_in(warehouse: LocalWarehouse, monkeypatc
     connection = Connection(target(warehouse_id="local"), statement_timeout_s=5)
     assert connection.execute(Statement(Sql("SELECT 1 AS one"))).rows[0][0] == 1
     connection.close()
+
+
+@pytest.mark.parametrize("form", ["http://127.0.0.1:{port}", "http://127.0.0.1:{port}/"])
+def test_a_token_leads_where_the_sdk_would_lead(
+    form: str, warehouse: LocalWarehouse, monkeypatch: pytest.MonkeyPatch
+) -> None:
+    monkeypatch.setenv("DATABRICKS_HOST", form.format(port=warehouse.port))
+    monkeypatch.setenv("DATABRICKS_TOKEN", "t")
+    monkeypatch.setenv("DATABRICKS_CONFIG_FILE", "/dev/null")
+    alone = target(warehouse_id="local")
+    monkeypatch.setenv("DATABRICKS_AUTH_TYPE", "pat")  # not for us to read: the SDK is asked
+    unified = target(warehouse_id="local")
+    assert alone == unified
+    assert alone.authenticate() == unified.authenticate() == {"Authorization": "Bearer t"}
+
+
+@pytest.mark.parametrize("host", ["x.example", "https://x.example", "https://x.example/", "https://x.example:443"])
+def test_a_host_may_be_written_in_several_ways(host: str, monkeypatch: pytest.MonkeyPatch) -> None:
+    monkeypatch.setenv("DATABRICKS_HOST", host)
+    monkeypatch.setenv("DATABRICKS_TOKEN", "t")
+    assert target(warehouse_id="local").host == "https://x.example"
+
+
+def test_a_worker_with_a_token_does_without_the_sdk() -> None:
+    subprocess.run(
+        [sys.executable, "-c", "import sys, worker.bootstep; sys.exit('databricks.sdk' in sys.modules)"], check=True
+    )
 
 
 @pytest.mark.parametrize(
