@@ -47,8 +47,10 @@ def _now() -> datetime.datetime:
 def _engine(arguments: argparse.Namespace) -> Engine:
     # Only the engine that is asked for is imported: Spark is no part of an ordinary installation.
     if arguments.engine == "spark":
-        from localwarehouse.spark.engine import SparkEngine
-
+        try:
+            from localwarehouse.spark.engine import SparkEngine
+        except ModuleNotFoundError as exc:
+            raise CannotStart("pyspark is not installed: run `make conformance`, which installs it") from exc
         return SparkEngine(arguments.data, arguments.jars, arguments.commit_ms / 1000)
     from localwarehouse.duck import DuckEngine
 

@@ -139,7 +139,7 @@ class DuckEngine:
         with self._transaction(running) as cursor, _on(cursor, running):
             early = self._early(cursor, plan.early, values)
             if isinstance(plan, Merge):
-                names, shared = COUNTS, values.of(plan.prepare[0]) | early
+                names, shared = COUNTS, values.of(plan.source) | early
                 counted = run_merge(cursor, self._planner, plan, shared, running.check)
             else:
                 bound = values.of(plan.sql) | early

@@ -28,12 +28,13 @@ def run_merge(
         # A statement must be given its own placeholders and no others; all steps share one set.
         return cursor.execute(statement, {name: values[name] for name in statement.named_parameters}).fetchall()
 
-    for sql in plan.prepare:
-        run(sql)
-    if plan.ambiguous is not None and run(plan.ambiguous):
+    run(plan.source)
+    ((matched,),) = run(plan.matched)
+    ((unmatched,),) = run(plan.unmatched) if plan.unmatched is not None else ((0,),)
+    if plan.ambiguous is not None and matched > 1 and run(plan.ambiguous):
         raise errors.ambiguous_merge()
     counted: Counter[str] = Counter()
-    for step in plan.steps:
+    for step in (*(plan.for_matched if matched else ()), *(plan.for_unmatched if unmatched else ())):
         ((rows,),) = run(step.sql)
         counted[step.counts] += rows
     return counted.total(), counted["updated"], counted["deleted"], counted["inserted"]

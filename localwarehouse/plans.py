@@ -59,16 +59,19 @@ class Step:
 class Merge:
     """A write of several steps, which share one transaction.
 
-    `prepare` makes tables of the connection's own, `ambiguous` finds a row if the source contradicts itself, and
-    `steps` change the table by what `prepare` made.
+    `source`, `matched` and `unmatched` make tables of the connection's own and tell their rows, `ambiguous` finds a row
+    if the source contradicts itself, and the steps change the table by what was made.
     """
 
     kind: str
     table: Table
     early: EngineSql | None
-    prepare: tuple[EngineSql, ...]
+    source: EngineSql
+    matched: EngineSql
+    unmatched: EngineSql | None
     ambiguous: EngineSql | None
-    steps: tuple[Step, ...]
+    for_matched: tuple[Step, ...]
+    for_unmatched: tuple[Step, ...]
 
 
 @dataclass(frozen=True)

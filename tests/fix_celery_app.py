@@ -2,8 +2,7 @@
 
 from __future__ import annotations
 
-import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -13,10 +12,8 @@ from celery.result import AsyncResult
 from kombu.pools import connections, producers
 from lakequeue import keys, wire
 
-from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_system import System
-
-COLUMNS = [{"name": "id", "data_type": "BIGINT"}]
+from tests.support import COLUMNS, until
 
 
 def celery_app(url: str) -> Celery:
@@ -64,20 +61,6 @@ def fields(table: str, *ids: int) -> dict[str, Any]:
     }
 
 
-def ids(warehouse: LocalWarehouse, table: str) -> list[int]:
-    """What is in the table, asked behind the product's back."""
-    with warehouse.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"SELECT id FROM {table} ORDER BY id")
-        return [row[0] for row in cursor.fetchall()]
-
-
-def until(condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not in {timeout_s} s: {what}"
-        time.sleep(0.02)
-
-
 def write(app: Celery, table: str, *rows: int, **options: Any) -> AsyncResult:
     return app.send_task("records.write", kwargs=fields(table, *rows), **options)
 
@@ -85,9 +68,14 @@ def write(app: Celery, table: str, *rows: int, **options: Any) -> AsyncResult:
 def hold(system: System, app: Celery, table: str) -> AsyncResult:
     """Create a table with row 0, and keep the statement of row 1 under way."""
     write(app, table, 0).get(timeout=30)
+    return held_write(system, app, table, 1)
+
+
+def held_write(system: System, app: Celery, table: str, row: int) -> AsyncResult:
+    """Write a row to a table that is there, and keep the statement under way."""
     match = f"INSERT.*{table[-12:]}"
     system.warehouse.fault({"on": "ExecuteStatement", "match": match, "times": 1, "action": "hold"})
-    running = write(app, table, 1)
+    running = write(app, table, row)
     until(lambda: system.warehouse.held() == 1, "a statement is under way")
     return running
 

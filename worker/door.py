@@ -6,10 +6,10 @@ import logging
 import time
 from collections.abc import Sequence
 from datetime import UTC, datetime
-from importlib import resources
 
 import redis
 from lakequeue import wire
+from lakequeue.scripts import read_script
 
 from worker.admission import Admission, admission, conflict
 from worker.lane import Notify
@@ -37,10 +37,8 @@ class Door:
         self._expires_s = expires_s
         self._notify = notify
         self._loop = Loop("door", self._step, fault=f"messages stay in the queue {wire.QUEUE}")
-        folder = resources.files("worker").joinpath("lua")
         self._peek, self._admit, self._due = (
-            client.register_script(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8"))
-            for name in ("peek", "admit", "due")
+            client.register_script(read_script("worker", name)) for name in ("peek", "admit", "due")
         )
 
     def start(self) -> None:

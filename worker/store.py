@@ -8,13 +8,13 @@ import time
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from importlib import resources
 from typing import Any, NewType
 
 import redis
 from lakequeue import keys, outcomes, wire
 from lakequeue.identifiers import TableName
 from lakequeue.keys import Lane, Partition
+from lakequeue.scripts import read_script
 from redis.exceptions import ResponseError
 
 from tasks.records import Outcome
@@ -134,9 +134,8 @@ class Store:
     def __init__(self, client: redis.Redis, token: Token) -> None:
         self.client = client
         self.token = token
-        folder = resources.files("worker").joinpath("lua")
         self._scripts = {
-            name: client.register_script(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8"))
+            name: client.register_script(read_script("worker", name))
             for name in ("look", "freeze", "settle", "lease", "release", "revoke", "unload", "remember")
         }
 

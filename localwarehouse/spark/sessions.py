@@ -28,7 +28,7 @@ def _settings(catalogs: Path, class_path: list[Path]) -> dict[str, str]:
         "spark.driver.extraClassPath": os.pathsep.join(map(str, class_path)),
         "spark.driver.extraJavaOptions": (
             f"-Dlog4j2.configurationFile={Path(__file__).with_name('log4j2.properties')} "
-            f"-Dderby.system.home={catalogs} -XX:+UseSerialGC -XX:TieredStopAtLevel=1 -Xms2g -Xmn1g"
+            f"-Dderby.system.home={catalogs} -XX:+UseSerialGC -Xms2g -Xmn1g"
         ),
         "spark.driver.host": "127.0.0.1",
         "spark.driver.bindAddress": "127.0.0.1",

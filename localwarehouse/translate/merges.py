@@ -54,15 +54,15 @@ def merge(setting: Setting, node: exp.Expression) -> Merge:
         "MERGE",
         table,
         gathered.finish_early(),
-        tuple(gathered.finish(text) for text in (kept, pairs, *([rest] if unmatched else []))),
+        gathered.finish(kept),
+        gathered.finish(pairs),
+        gathered.finish(rest) if unmatched else None,
         gathered.finish(ambiguous) if matched and not may_repeat else None,
-        (
-            *(
-                Step(gathered.finish(text), "deleted" if _is_delete(clause) else "updated")
-                for text, clause in zip(changes, matched, strict=True)
-            ),
-            *(Step(gathered.finish(text), "inserted") for text in inserts),
+        tuple(
+            Step(gathered.finish(text), "deleted" if _is_delete(clause) else "updated")
+            for text, clause in zip(changes, matched, strict=True)
         ),
+        tuple(Step(gathered.finish(text), "inserted") for text in inserts),
     )
 
 

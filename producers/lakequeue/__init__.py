@@ -1,6 +1,6 @@
 """Enqueue write, update, delete and read jobs on Databricks Unity Catalog tables."""
 
-from lakequeue.client import Handle, Queue
+from lakequeue.client import Queue
 from lakequeue.dead_letters import DeadLetters, Page, Replay, Selection
 from lakequeue.definitions import SchemaColumn
 from lakequeue.errors import (
@@ -15,6 +15,7 @@ from lakequeue.errors import (
     UnknownJob,
     UnknownLetter,
 )
+from lakequeue.handle import Handle
 from lakequeue.identifiers import JobId, TableName
 from lakequeue.jobs import Delete, Job, Read, Update, Write, parse_job
 from lakequeue.letters import DeadLetter

@@ -1,4 +1,4 @@
-"""`Queue` and `Handle`: how an application enqueues jobs and learns what became of them."""
+"""`Queue`: how an application enqueues jobs and learns what became of them."""
 
 from __future__ import annotations
 
@@ -7,7 +7,6 @@ from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
 from contextlib import closing, contextmanager
 from datetime import UTC, datetime
 from functools import cached_property
-from importlib import resources
 from typing import TYPE_CHECKING, Any, Literal, overload
 from uuid import uuid4
 
@@ -23,13 +22,17 @@ from lakequeue.errors import (
     QueueUnreachable,
     UnknownJob,
 )
+from lakequeue.handle import Handle
 from lakequeue.identifiers import check_job_id
 from lakequeue.jobs import Delete, Job, Read, Update, Write, parse_job
 from lakequeue.problems import Problems
+from lakequeue.scripts import read_script
 from lakequeue.settings import Settings, connect
 
 if TYPE_CHECKING:
     from lakequeue.dead_letters import DeadLetters
+
+__all__ = ["Handle", "Queue"]
 
 CHUNK_JOBS = 500
 CHUNK_BYTES = 1_000_000
@@ -54,8 +57,7 @@ class Queue:
     def __init__(self, url: str | None = None, *, settings: Settings | None = None) -> None:
         self.settings = settings or Settings.from_env()
         self._redis = connect(url or self.settings.redis_url, timeout_s=self.settings.timeout_s)
-        script = resources.files("lakequeue").joinpath("lua/enqueue.lua").read_text(encoding="utf-8")
-        self._enqueue = self._redis.register_script(script)
+        self._enqueue = self._redis.register_script(read_script("lakequeue", "enqueue"))
 
     def __enter__(self) -> Queue:
         return self
@@ -188,7 +190,7 @@ class Queue:
 
     def statuses(self, job_ids: Sequence[str]) -> list[outcomes.Status | None]:
         """The states of many jobs in one round trip, in order; None for an unknown id."""
-        with _reachable():
+        with reachable():
             found = self._redis.mget([keys.record(check_job_id(i)) for i in job_ids]) if job_ids else []
         return [
             None if raw is None else outcomes.status_of(job_id, outcomes.load(raw))
@@ -201,7 +203,7 @@ class Queue:
         Raises:
             UnknownJob: no job of this id is known (any more).
         """
-        with _reachable():
+        with reachable():
             raw = self._redis.get(keys.record(job_id))
         if raw is None:
             raise UnknownJob(f"no job {job_id} is known: it was never enqueued here, or its result has expired")
@@ -237,7 +239,7 @@ class Queue:
 
     def _looks(self, job_id: str, deadline: float | None) -> Generator[dict[str, Any], None, None]:
         """A job's record now, and again whenever there may be news, until the deadline."""
-        with _reachable(), self._redis.pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call]
+        with reachable(), self._redis.pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call]
             listener.subscribe(keys.record(job_id))
             while True:
                 yield self.record(job_id)
@@ -257,7 +259,7 @@ class Queue:
         args: list[Any] = [self.settings.max_queue_length, int(past_conflicts)]
         for job in chunk:
             args += (job.id, job.lane, job.partition, job.digest, job.record, job.message)
-        with _reachable():
+        with reachable():
             try:
                 answers: list[bytes] = self._enqueue(keys=[], args=args)
             except OutOfMemoryError as exc:
@@ -282,7 +284,7 @@ class Queue:
             if answers and answers[-1] == "differs" and not collect:
                 break
             if len(answers) < len(encoded):
-                full = full or _too_long(encoded[len(answers)])
+                full = full or too_long(encoded[len(answers)])
                 if time.monotonic() < deadline:
                     full = None
                     time.sleep(min(0.2, wait_s))
@@ -321,44 +323,8 @@ class Queue:
                 f"job {job.id} is known already, with another payload: give a new id, or the same payload"
             )
         if answer == "full":
-            return _too_long(job)
+            return too_long(job)
         return None
-
-
-class Handle:
-    """One enqueued job. It holds no connection; keep the id to find the job again with `Queue.job`.
-
-    `known` is True if enqueueing added nothing, since the job was there already.
-    """
-
-    __slots__ = ("_queue", "id", "known")
-
-    def __init__(self, queue: Queue, job_id: str, *, known: bool = False) -> None:
-        self.id = job_id
-        self.known = known
-        self._queue = queue
-
-    def __repr__(self) -> str:
-        return f"Handle({self.id!r})"
-
-    def status(self) -> outcomes.Status:
-        """The job's state now.
-
-        Raises:
-            UnknownJob: no job of this id is known (any more).
-            QueueUnreachable: Redis did not answer.
-        """
-        return outcomes.status_of(self.id, self._queue.record(self.id))
-
-    def result(self, timeout: float | None = None) -> Any:
-        """Wait for the job, at most `timeout` seconds, and return its `WriteResult` or `ReadResult`.
-
-        Raises:
-            JobFailed: it failed or was cancelled; `message` and `details` say why.
-            JobTimeout: it is not finished yet.
-            UnknownJob, QueueUnreachable: as `status`.
-        """
-        return outcomes.result_of(self.id, self._queue.wait(self.id, timeout))
 
 
 def check_size(job: Job, encoded: wire.Encoded, max_bytes: int) -> None:
@@ -378,13 +344,13 @@ def _build(model: type[Job], fields: dict[str, Any]) -> Job:
     return parse_job({"kind": kind, **fields})
 
 
-def _too_long(job: wire.Encoded) -> QueueFull:
+def too_long(job: wire.Encoded) -> QueueFull:
     table = keys.table_of(job.lane)
     return QueueFull(f"the queue of {table} is full; try again when workers have caught up, or enqueue with wait_s")
 
 
 @contextmanager
-def _reachable() -> Iterator[None]:
+def reachable() -> Iterator[None]:
     try:
         yield
     except (RedisError, OSError) as exc:

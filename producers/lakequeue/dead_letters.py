@@ -10,9 +10,10 @@ from typing import TYPE_CHECKING
 
 import redis
 
-from lakequeue.client import Handle, _too_long
+from lakequeue.client import too_long
 from lakequeue.dead_store import LOOKED_AT, DeadStore, Found, Wanted
 from lakequeue.errors import JobConflict, LakequeueError, UnknownLetter
+from lakequeue.handle import Handle
 from lakequeue.identifiers import TableName
 from lakequeue.letters import DeadLetter
 from lakequeue.replays import replay_of
@@ -222,7 +223,7 @@ class Selection:
                     found, encoded = next(sent)
                     answer = next(answers, "full")
                     if answer == "full":
-                        raise _too_long(encoded)
+                        raise too_long(encoded)
                     if answer == "taken":
                         break
                     known = answer == "known"

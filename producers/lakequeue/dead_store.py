@@ -4,16 +4,16 @@ from __future__ import annotations
 
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
-from importlib import resources
 
 import redis
 from redis.exceptions import OutOfMemoryError
 
 from lakequeue import keys, outcomes, wire
-from lakequeue.client import _reachable
+from lakequeue.client import reachable
 from lakequeue.errors import QueueFull
 from lakequeue.letters import DeadLetter, letter_of
 from lakequeue.replays import next_ids
+from lakequeue.scripts import read_script
 
 LOOKED_AT = 200
 """Letters that one call looks at, at most: Redis answers nobody else meanwhile."""
@@ -50,21 +50,19 @@ class DeadStore:
 
     def __init__(self, client: redis.Redis) -> None:
         self._client = client
-        folder = resources.files("lakequeue").joinpath("lua")
         self._letters, self._replay, self._drop = (
-            client.register_script(folder.joinpath(f"{name}.lua").read_text(encoding="utf-8"))
-            for name in ("letters", "replay", "drop")
+            client.register_script(read_script("lakequeue", name)) for name in ("letters", "replay", "drop")
         )
 
     def now(self) -> float:
         """Redis' clock, Unix seconds."""
-        with _reachable():
+        with reachable():
             seconds, micros = self._client.time()
         return float(seconds) + float(micros) / 1e6
 
     def newest(self) -> str:
         """The place of the newest letter; `-inf` if there is none."""
-        with _reachable():
+        with reachable():
             # Not as a float: a place is compared as text.
             script = "return redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2] or '-inf'"
             found = self._client.eval(script, 1, keys.DEAD_INDEX)
@@ -74,7 +72,7 @@ class DeadStore:
         """Letters with their payloads."""
         if not letter_ids:
             return []
-        with _reachable():
+        with reachable():
             stored = self._client.hmget(keys.DEAD, list(letter_ids))
         return [
             None if raw is None else letter_of(letter_id, raw)
@@ -105,7 +103,7 @@ class DeadStore:
             wanted.error,
             *some,
         ]
-        with _reachable():
+        with reachable():
             answer: list[bytes] = self._letters(keys=[], args=args)
         found = []
         for i in range(1, len(answer), 3):
@@ -124,7 +122,7 @@ class DeadStore:
     def count(self, wanted: Wanted) -> int:
         if wanted.any_content:
             after = wanted.after if wanted.after == "-inf" else f"({wanted.after}"
-            with _reachable():
+            with reachable():
                 return int(self._client.zcount(keys.DEAD_INDEX, after, wanted.last))
         return sum(len(found) for found in self.pages(wanted))
 
@@ -132,7 +130,7 @@ class DeadStore:
         """Drop letters by id and place ('' for whichever there is). Returns how many of them there were."""
         if not letters:
             return 0
-        with _reachable():
+        with reachable():
             answers: list[int] = self._drop(keys=[], args=[text for letter in letters for text in letter])
         return sum(answers)
 
@@ -149,7 +147,7 @@ class DeadStore:
             at = found.letter.enqueued_at
             args += [found.id, found.place, "" if at is None else wire.isoformat(at)]
             args += [job.id, job.lane, job.partition, job.digest, job.record, job.message]
-        with _reachable():
+        with reachable():
             try:
                 answers: list[bytes] = self._replay(keys=[], args=args)
             except OutOfMemoryError as exc:
@@ -159,7 +157,7 @@ class DeadStore:
     def replayed_as(self, letter_id: str) -> str | None:
         """The id under which a letter that is gone was replayed, as far as that is still remembered."""
         ids = [letter_id, *next_ids(letter_id)]
-        with _reachable():
+        with reachable():
             stored = self._client.mget([keys.record(each) for each in ids])
         records = [outcomes.load(raw) if raw else {} for raw in stored]
         if isinstance(told := records[0].get("replayed_as"), str):

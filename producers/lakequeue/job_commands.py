@@ -11,8 +11,9 @@ from io import BufferedReader
 from typing import Any, cast
 
 from lakequeue import outcomes
-from lakequeue.client import Handle, Queue
+from lakequeue.client import Queue
 from lakequeue.errors import InvalidJob, JobConflict, JobTimeout, LakequeueError, QueueFull, UnknownJob
+from lakequeue.handle import Handle
 from lakequeue.identifiers import check_job_id
 from lakequeue.jobs import Job, parse_job
 

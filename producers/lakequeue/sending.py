@@ -9,8 +9,9 @@ from contextlib import suppress
 from itertools import chain, islice
 from math import inf
 
-from lakequeue.client import OUTAGE_PAUSE_S, OUTAGE_S, Handle, Queue
+from lakequeue.client import OUTAGE_PAUSE_S, OUTAGE_S, Queue
 from lakequeue.errors import QueueFull, QueueUnreachable, UnknownJob
+from lakequeue.handle import Handle
 from lakequeue.jobs import Write
 from lakequeue.outcomes import Status
 

@@ -7,7 +7,6 @@ import re
 import signal
 import subprocess
 import sys
-import time
 from collections.abc import Callable, Iterator, Sequence
 from pathlib import Path
 
@@ -16,6 +15,8 @@ import redis
 from celery import Celery
 from lakequeue import InvalidJob, JobConflict, JobFailed, Queue, keys, parse_job, wire
 from lakequeue.client import Handle
+
+from tests.support import until
 
 PLANES = [["tailnum", "year", "seats", "price"]] + [
     [f"N{n}", "NA" if n % 7 == 0 else str(1950 + n % 70), str(n), f"{n}.50"] for n in range(1, 1_302)
@@ -231,7 +232,7 @@ def test_wait_returns_when_the_outcome_comes(start: Start, queue: Queue, backend
     queue.enqueue({**JOB, "id": "a"})
     process = start("wait", "a")
     with redis.Redis.from_url(redis_url) as client:
-        wait_for(lambda: client.pubsub_numsub(keys.record("a"))[0][1] == 1)
+        until(lambda: client.pubsub_numsub(keys.record("a"))[0][1] == 1, "it waits")
     backend.backend.store_result("a", {"message": "1 row", "count": 1, "receipt": {}}, "SUCCESS")
     out, err = process.communicate(timeout=60)
     assert (process.returncode, err, lines(out)[0]["state"]) == (0, "", "SUCCESS")
@@ -484,10 +485,3 @@ def test_a_handle_says_whether_its_job_was_known(queue: Queue) -> None:
     assert [each.known for each in (queue.enqueue(job), queue.enqueue(job), *queue.enqueue_many([job]))] == [
         False, True, True,
     ]  # fmt: skip
-
-
-def wait_for(true: Callable[[], bool], timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not true():
-        assert time.monotonic() < deadline
-        time.sleep(0.01)

@@ -16,13 +16,8 @@ local function follow(callbacks, record)
   end
 end
 
--- A place in the index that no other letter has: those that come together keep their order.
-local function bury(id, letter, now)
-  local last = redis.call('ZRANGE', 'lakequeue:dead:index', -1, -1, 'WITHSCORES')[2]
-  local place = math.max(tonumber(now), last and tonumber(last) + 0.000002 or 0)
-  redis.call('HSET', 'lakequeue:dead', id, letter)
-  redis.call('ZADD', 'lakequeue:dead:index', string.format('%.6f', place), id)
-end
+-- include lakequeue/push
+-- include worker/bury
 
 for i = 4, #ARGV, 12 do
   local verdict, id, digest, record, callbacks = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 9]
@@ -57,10 +52,7 @@ for i = 4, #ARGV, 12 do
       redis.call('ZADD', 'lakequeue:eta', string.format('%.6f', tonumber(due) + before / 1000000), id)
       redis.call('HSET', 'lakequeue:eta:jobs', id, partition .. ' ' .. lane .. '\n' .. ARGV[i + 7])
     else
-      redis.call('RPUSH', 'lakequeue:jobs:' .. lane, ARGV[i + 7])
-      if redis.call('SADD', 'lakequeue:ready:' .. partition, lane) == 1 then
-        redis.call('PUBLISH', 'lakequeue:wake', partition)
-      end
+      push(lane, partition, ARGV[i + 7])
     end
     answer = 'queued'
   else

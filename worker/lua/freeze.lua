@@ -22,13 +22,7 @@ local function finished(id)
   local state = record and string.match(record, '^{"status": ?"(%u+)"')
   return state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED'
 end
--- A place in the index that no other letter has: those that come together keep their order.
-local function bury(id, letter, now)
-  local last = redis.call('ZRANGE', 'lakequeue:dead:index', -1, -1, 'WITHSCORES')[2]
-  local place = math.max(tonumber(now), last and tonumber(last) + 0.000002 or 0)
-  redis.call('HSET', 'lakequeue:dead', id, letter)
-  redis.call('ZADD', 'lakequeue:dead:index', string.format('%.6f', place), id)
-end
+-- include worker/bury
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local start_by = now + tonumber(ARGV[9]) + tonumber(ARGV[11])

@@ -3,12 +3,14 @@
 -- message.
 -- Returns one word a job: queued, known (same id, same payload), differs, full. Nothing is tried after `full`, nor,
 -- unless asked to go on, after `differs`.
+
+-- include lakequeue/push
+
 local limit = tonumber(ARGV[1])
 local goes_on = ARGV[2] == '1'
 local answers = {}
 for i = 3, #ARGV, 6 do
   local key = 'celery-task-meta-' .. ARGV[i]
-  local list = 'lakequeue:jobs:' .. ARGV[i + 1]
   local known = redis.call('GET', key)
   if known then
     local ok, record = pcall(cjson.decode, known)
@@ -17,16 +19,13 @@ for i = 3, #ARGV, 6 do
     if not same and not goes_on then
       return answers
     end
-  elseif redis.call('LLEN', list) >= limit then
+  elseif redis.call('LLEN', 'lakequeue:jobs:' .. ARGV[i + 1]) >= limit then
     answers[#answers + 1] = 'full'
     return answers
   else
     -- The record comes first: it is refused when memory is full, and then nothing of this job is written.
     redis.call('SET', key, ARGV[i + 4])
-    redis.call('RPUSH', list, ARGV[i + 5])
-    if redis.call('SADD', 'lakequeue:ready:' .. ARGV[i + 2], ARGV[i + 1]) == 1 then
-      redis.call('PUBLISH', 'lakequeue:wake', ARGV[i + 2])
-    end
+    push(ARGV[i + 1], ARGV[i + 2], ARGV[i + 5])
     answers[#answers + 1] = 'queued'
   end
 end

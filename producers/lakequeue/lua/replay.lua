@@ -3,6 +3,9 @@
 --   id, lane, partition, digest, record, message.
 -- Returns one word a letter: queued; known, the new id being there already as a replay of this job; taken, another job
 -- having the new id; gone, the letter not being there any more, or another one; full. Nothing is tried after `full`.
+
+-- include lakequeue/push
+
 local limit = tonumber(ARGV[1])
 local answers = {}
 
@@ -19,7 +22,7 @@ end
 for i = 2, #ARGV, 9 do
   local id, place, enqueued_at, new = ARGV[i], ARGV[i + 1], ARGV[i + 2], ARGV[i + 3]
   local lane, partition, digest = ARGV[i + 4], ARGV[i + 5], ARGV[i + 6]
-  local list, key = 'lakequeue:jobs:' .. lane, 'celery-task-meta-' .. new
+  local key = 'celery-task-meta-' .. new
   if redis.call('ZSCORE', 'lakequeue:dead:index', id) ~= place then
     answers[#answers + 1] = 'gone'
   elseif redis.call('EXISTS', key) == 1 then
@@ -34,16 +37,13 @@ for i = 2, #ARGV, 9 do
       answers[#answers + 1] = 'taken'
       return answers
     end
-  elseif redis.call('LLEN', list) >= limit then
+  elseif redis.call('LLEN', 'lakequeue:jobs:' .. lane) >= limit then
     answers[#answers + 1] = 'full'
     return answers
   else
     -- The record comes first: it is refused when memory is full, and then nothing of this job is written.
     redis.call('SET', key, ARGV[i + 7])
-    redis.call('RPUSH', list, ARGV[i + 8])
-    if redis.call('SADD', 'lakequeue:ready:' .. partition, lane) == 1 then
-      redis.call('PUBLISH', 'lakequeue:wake', partition)
-    end
+    push(lane, partition, ARGV[i + 8])
     leave(id, new)
     answers[#answers + 1] = 'queued'
   end

@@ -3,14 +3,11 @@
 from __future__ import annotations
 
 import json
-import resource
 import subprocess
 import sys
 import threading
 from collections.abc import Iterator
-from contextlib import contextmanager, suppress
-from hashlib import sha1
-from importlib.resources import files
+from contextlib import contextmanager
 from typing import Any
 
 import redis
@@ -19,19 +16,13 @@ from lakequeue import Handle, Queue, QueueUnreachable, keys
 
 from tests.fix_celery_app import celery_app, close
 from tests.fix_localwarehouse import LocalWarehouse
-from tests.integration.worker.test_delivery import TABLE, ids, job, until
-from worker.embedded import EmbeddedRedis
+from tests.support import TABLE, ids, job, until
 
 HOLD = {"on": "ExecuteStatement", "match": "^INSERT", "times": 1, "action": "hold"}
 
 
 def job_id(i: int) -> str:
     return str(job(i)["id"])
-
-
-def script_sha(name: str) -> bytes:
-    """What EVALSHA sends for a worker's script."""
-    return sha1(files("worker").joinpath(f"lua/{name}.lua").read_bytes()).hexdigest().encode()
 
 
 def held_insert(queue: Queue, warehouse: LocalWarehouse, first: int) -> Handle:
@@ -81,18 +72,6 @@ def answers(url: str) -> bool:
     """Whether a worker answers remote control."""
     with another_app(url) as app:
         return bool(app.control.ping(timeout=2))
-
-
-@contextmanager
-def full_disk(server: EmbeddedRedis) -> Iterator[None]:
-    """No file of the server's may grow any more, its log of commands included."""
-    limits = resource.prlimit(server.pid, resource.RLIMIT_FSIZE)
-    resource.prlimit(server.pid, resource.RLIMIT_FSIZE, (1, limits[1]))
-    try:
-        yield
-    finally:
-        with suppress(ProcessLookupError):
-            resource.prlimit(server.pid, resource.RLIMIT_FSIZE, limits)
 
 
 class Producer:

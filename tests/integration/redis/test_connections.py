@@ -15,9 +15,8 @@ from tests.integration.redis.callers import (
     all_done,
     held_insert,
     job_id,
-    script_sha,
 )
-from tests.integration.worker.test_delivery import job, until
+from tests.support import job, script_sha, until
 
 
 def test_a_connection_cut_during_a_batch_is_made_anew(

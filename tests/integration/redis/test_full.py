@@ -12,10 +12,10 @@ from tests.fix_worker import StartWorker
 from tests.integration.redis.callers import (
     all_done,
     answers,
-    full_disk,
     held_insert,
 )
-from tests.integration.worker.test_delivery import job, until
+from tests.integration.redis.mishaps import full_disk
+from tests.support import job, until
 from worker.embedded import EmbeddedRedis
 
 

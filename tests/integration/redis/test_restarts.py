@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 import time
 from collections.abc import Iterator
 from pathlib import Path
@@ -25,7 +24,8 @@ from tests.integration.redis.callers import (
     send_with_callback,
     waiting,
 )
-from tests.integration.worker.test_delivery import QUICK, ids, job, until
+from tests.integration.redis.mishaps import Memory
+from tests.support import QUICK, ids, job, make_tables, until
 from worker.embedded import EmbeddedRedis
 
 
@@ -183,15 +183,10 @@ def test_jobs_whose_settling_redis_forgot_are_not_doubled(
     queue.enqueue(job(0)).result(timeout=30)
     first = held_insert(queue, warehouse, 1)
     handles = [first, *(queue.enqueue(job(i)) for i in range(2, 10))]
-    until(lambda: admin.info("persistence")["aof_buffer_length"] == 0, "all is written")
-    kept, log = tmp_path / "kept", tmp_path / "redis" / "appendonlydir"
-    shutil.copytree(log, kept)
+    before = Memory(server, admin, tmp_path)
     warehouse.release()
     assert [handle.result(timeout=30).count for handle in handles] == [1] * 9
-    server.kill()
-    shutil.rmtree(log)
-    shutil.copytree(kept, log)
-    server.start()
+    before.put_back()
     assert queue.enqueue(job(10)).result(timeout=60).count == 1
     all_done(queue, warehouse, 11)
 
@@ -200,10 +195,7 @@ def test_an_answer_outlives_an_outage_that_begins_before_it_is_stored(
     server: EmbeddedRedis, queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
 ) -> None:
     """The table keeps no stamp: what the warehouse answered could not be found out any more."""
-    with warehouse.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE CATALOG IF NOT EXISTS shop")
-        cursor.execute("CREATE SCHEMA IF NOT EXISTS shop.sales")
-        cursor.execute("CREATE TABLE shop.sales.plain (id BIGINT)")
+    make_tables(warehouse, "shop.sales.plain", columns="id BIGINT")
     start_worker(LAKEQUEUE_LEASE_TTL_S="30")
     warehouse.fault(HOLD)
     handle = queue.write("shop.sales.plain", [{"id": 1}])

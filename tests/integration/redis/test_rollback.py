@@ -2,7 +2,6 @@
 
 from __future__ import annotations
 
-import shutil
 from pathlib import Path
 
 import redis
@@ -11,24 +10,9 @@ from lakequeue import Queue
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker
 from tests.integration.redis.callers import HOLD
-from tests.integration.worker.test_delivery import QUICK, TABLE, ids, job, until
+from tests.integration.redis.mishaps import Memory
+from tests.support import QUICK, TABLE, ids, job, until
 from worker.embedded import EmbeddedRedis
-
-
-class Memory:
-    """What Redis had at a moment, to be put back later."""
-
-    def __init__(self, server: EmbeddedRedis, admin: redis.Redis, folder: Path) -> None:
-        self._server = server
-        self._log, self._kept = folder / "redis" / "appendonlydir", folder / "kept"
-        until(lambda: admin.info("persistence")["aof_buffer_length"] == 0, "all is written")
-        shutil.copytree(self._log, self._kept)
-
-    def put_back(self) -> None:
-        self._server.kill()
-        shutil.rmtree(self._log)
-        shutil.copytree(self._kept, self._log)
-        self._server.start()
 
 
 def test_an_upsert_that_is_found_is_not_undone_by_a_delete_that_runs_again_before_it(

@@ -15,8 +15,7 @@ from localwarehouse import store
 from localwarehouse.catalog import TableName
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker
-from tests.integration.worker.test_delivery import TABLE, ids, job
-from tests.integration.worker.test_hardening import make_tables, sql
+from tests.support import TABLE, ids, job, make_tables
 from worker.reads import MOST_PAGE_BYTES
 
 LINGER_S = 0.5
@@ -55,7 +54,7 @@ def test_a_page_that_is_too_large_for_a_result_is_refused_and_smaller_ones_are_r
 ) -> None:
     rows = 1000
     value = "x" * (MOST_PAGE_BYTES // rows)
-    sql(warehouse, "CREATE CATALOG shop", "CREATE SCHEMA shop.sales", f"CREATE TABLE {TABLE} (id BIGINT, v STRING)")
+    make_tables(warehouse, TABLE, columns="id BIGINT, v STRING")
     assert warehouse.stop() == 0
     with duckdb.connect(str(warehouse.data / "warehouse.duckdb")) as database:
         table = store.load(database).table(TableName(*TABLE.split(".")))

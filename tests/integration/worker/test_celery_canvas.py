@@ -13,8 +13,9 @@ from celery import Celery, chain, chord, group
 from celery.exceptions import ChordError, TaskRevokedError
 from lakequeue import JobFailed, keys
 
-from tests.fix_celery_app import fields, ids, until, write
+from tests.fix_celery_app import fields, write
 from tests.fix_system import System
+from tests.support import ids, until
 
 
 def test_a_chain_reads_what_it_wrote(system: System, app: Celery, table: str) -> None:

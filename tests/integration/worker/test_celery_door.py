@@ -12,10 +12,11 @@ import redis
 from celery import Celery, chain
 from lakequeue import JobFailed, Queue, keys
 
-from tests.fix_celery_app import celery_app, close, fields, hold, ids, in_lane, until, write
+from tests.fix_celery_app import celery_app, close, fields, held_write, hold, in_lane, write
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_system import System
 from tests.fix_worker import StartWorker
+from tests.support import ids, until
 
 
 def test_a_write_and_a_read_by_send_task(system: System, app: Celery, table: str) -> None:
@@ -40,10 +41,7 @@ def test_both_doors_share_ids_and_payloads(system: System, app: Celery, client: 
 
 
 def test_an_async_result_follows_a_job_through_its_states(system: System, app: Celery, table: str) -> None:
-    write(app, table, 0).get(timeout=30)
-    system.warehouse.fault({"on": "ExecuteStatement", "match": f"INSERT.*{table[-12:]}", "times": 1, "action": "hold"})
-    running = write(app, table, 1)
-    until(lambda: system.warehouse.held() == 1, "the first statement is held")
+    running = hold(system, app, table)
     waiting = write(app, table, 2)
     until(lambda: waiting.state == "QUEUED", "the second waits")
     assert running.state == "STARTED"
@@ -205,10 +203,7 @@ def test_inspect_shows_queue_tasks_running_batches_and_delayed_jobs(system: Syst
     until(lambda: delayed.state == "QUEUED", "it waits")
     (found,) = [each for each in answer(inspect.scheduled()) if each["request"]["id"] == delayed.id]
     assert found["request"]["kwargs"] == {"table": table, "rows": 1}
-    match = f"INSERT.*{table[-12:]}"
-    system.warehouse.fault({"on": "ExecuteStatement", "match": match, "times": 1, "action": "hold"})
-    running = write(app, table, 2)
-    until(lambda: system.warehouse.held() == 1, "a statement is under way")
+    running = held_write(system, app, table, 2)
     (batch,) = [each for each in answer(inspect.active()) if each["kwargs"]["table"] == table]
     assert (batch["name"], batch["kwargs"]["jobs"]) == ("records.write", 1)
     assert abs(batch["time_start"] - time.time()) < 60

@@ -12,10 +12,11 @@ from celery import Celery
 from celery.exceptions import TaskRevokedError
 from lakequeue import keys
 
-from tests.fix_celery_app import celery_app, close, hold, ids, in_lane, until, write
+from tests.fix_celery_app import celery_app, close, held_write, hold, in_lane, write
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_system import System
 from tests.fix_worker import StartWorker
+from tests.support import ids, until
 
 
 def test_a_delayed_job_waits_visibly_and_runs_when_due(
@@ -58,10 +59,7 @@ def test_a_job_that_expired_is_revoked_and_not_run(system: System, app: Celery, 
     past = write(app, table, 1, expires=datetime.now(UTC) - timedelta(seconds=1))
     with pytest.raises(TaskRevokedError, match="expired"):
         past.get(timeout=30)
-    match = f"INSERT.*{table[-12:]}"
-    system.warehouse.fault({"on": "ExecuteStatement", "match": match, "times": 1, "action": "hold"})
-    running = write(app, table, 2)
-    until(lambda: system.warehouse.held() == 1, "the lane is busy")
+    running = held_write(system, app, table, 2)
     expires = datetime.now(UTC) + timedelta(seconds=3)
     late, delayed = write(app, table, 3, expires=expires), write(app, table, 4, countdown=2.9, expires=expires)
     good = write(app, table, 5, expires=600)
@@ -79,11 +77,7 @@ def test_a_job_that_expired_is_revoked_and_not_run(system: System, app: Celery, 
 
 
 def test_a_job_is_revoked_before_its_batch_is_frozen(system: System, app: Celery, table: str) -> None:
-    write(app, table, 0).get(timeout=30)
-    match = f"INSERT.*{table[-12:]}"
-    system.warehouse.fault({"on": "ExecuteStatement", "match": match, "times": 1, "action": "hold"})
-    running = write(app, table, 1)
-    until(lambda: system.warehouse.held() == 1, "the lane is busy")
+    running = hold(system, app, table)
     waiting = [write(app, table, i) for i in (2, 3)]
     delayed = write(app, table, 4, countdown=600)
     unknown = app.AsyncResult(str(uuid4()))

@@ -12,7 +12,7 @@ from lakequeue import Queue, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker
-from tests.integration.worker.test_delivery import QUICK, ids, job, until
+from tests.support import QUICK, ids, job, until
 
 
 class TestWarehouseAhead:

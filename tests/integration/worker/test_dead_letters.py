@@ -6,7 +6,7 @@ import json
 import subprocess
 import sys
 import time
-from collections.abc import Callable, Iterator
+from collections.abc import Iterator
 from typing import Any
 
 import pytest
@@ -16,35 +16,15 @@ from lakequeue import InvalidJob, JobFailed, Queue, ReplayRefused, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker
+from tests.support import COLUMNS, ids, make_tables, sql, until
 
 TABLE = "shop.sales.orders"
-COLUMNS = [{"name": "id", "data_type": "BIGINT"}]
 
 
 @pytest.fixture
 def client(redis_url: str) -> Iterator[redis.Redis]:
     with redis.Redis.from_url(redis_url) as opened:
         yield opened
-
-
-def sql(warehouse: LocalWarehouse, *statements: str) -> list[Any]:
-    with warehouse.connect() as connection, connection.cursor() as cursor:
-        rows: list[Any] = []
-        for statement in statements:
-            cursor.execute(statement)
-            rows = cursor.fetchall()
-        return rows
-
-
-def make_schema(warehouse: LocalWarehouse) -> None:
-    sql(warehouse, "CREATE CATALOG IF NOT EXISTS shop", "CREATE SCHEMA IF NOT EXISTS shop.sales")
-
-
-def until(condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not in {timeout_s} s: {what}"
-        time.sleep(0.02)
 
 
 def listed(queue: Queue, **choice: Any) -> list[str]:
@@ -72,8 +52,7 @@ def test_a_job_fails_and_its_replay_succeeds_once_the_table_is_there(
     (letter,) = queue.dead_letters.list(ids=[again.id]).letters
     assert letter.replay_of == ("order-0",)
 
-    make_schema(warehouse)
-    sql(warehouse, f"CREATE TABLE {TABLE} (id BIGINT, updated_at TIMESTAMP, _job_id STRING)")
+    make_tables(warehouse, TABLE, columns="id BIGINT, updated_at TIMESTAMP, _job_id STRING")
     done = list(queue.dead_letters.select(table=TABLE).replay())
     assert [each.of for each in done] == ["order-1", "order-2", "order-0.replay1"]
     results = [each.handle.result(timeout=30) for each in done if each.handle]
@@ -102,7 +81,7 @@ def test_a_job_without_the_permission_succeeds_once_it_is_granted(
     replay = queue.dead_letters.replay("a")
     assert replay.result(timeout=30).count == 1
     assert queue.dead_letters.replay("a").id == replay.id
-    assert [row[0] for row in sql(warehouse, f"SELECT id FROM {TABLE} ORDER BY id")] == [0, 1]
+    assert ids(warehouse, TABLE) == [0, 1]
 
 
 def test_a_letter_tells_of_the_tries_before(queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse) -> None:
@@ -144,8 +123,7 @@ def test_jobs_that_failed_in_one_batch_are_replayed_in_the_order_they_were_enque
     start_worker()
     fails(queue, names[-1])
     assert listed(queue, limit=1000) == names
-    make_schema(warehouse)
-    sql(warehouse, f"CREATE TABLE {TABLE} (id BIGINT, n BIGINT, updated_at TIMESTAMP)")
+    make_tables(warehouse, TABLE, columns="id BIGINT, n BIGINT, updated_at TIMESTAMP")
     sql(warehouse, f"INSERT INTO {TABLE} (id, n) VALUES (1, -1)")
     last = list(queue.dead_letters.select().replay())[-1].handle
     assert last is not None
@@ -173,25 +151,23 @@ def test_what_is_no_job_stays_a_letter_and_can_be_dropped(
 def test_a_lost_append_without_a_stamp_is_replayed_by_force_only(
     queue: Queue, worker: Worker, warehouse: LocalWarehouse
 ) -> None:
-    make_schema(warehouse)
-    sql(warehouse, f"CREATE TABLE {TABLE} (id BIGINT)")
+    make_tables(warehouse, TABLE, columns="id BIGINT")
     queue.write(TABLE, [{"id": 1}]).result(timeout=30)
     warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, "action": "drop_before"})
     queue.write(TABLE, [{"id": 2}], id="lost")
     fails(queue, "lost")
     with pytest.raises(ReplayRefused, match=r"may have been committed"):
         queue.dead_letters.replay("lost")
-    assert [row[0] for row in sql(warehouse, f"SELECT id FROM {TABLE} ORDER BY id")] == [1]  # whoever looks, can tell
+    assert ids(warehouse, TABLE) == [1]  # whoever looks, can tell
     assert queue.dead_letters.replay("lost", force=True).result(timeout=30).count == 1
-    assert [row[0] for row in sql(warehouse, f"SELECT id FROM {TABLE} ORDER BY id")] == [1, 2]
+    assert ids(warehouse, TABLE) == [1, 2]
 
 
 def test_the_replay_of_a_job_that_was_committed_adds_no_row(
     queue: Queue, worker: Worker, warehouse: LocalWarehouse
 ) -> None:
     """The table keeps no stamp, but the ids of the jobs that inserted its rows."""
-    make_schema(warehouse)
-    sql(warehouse, f"CREATE TABLE {TABLE} (id BIGINT, _job_id STRING)")
+    make_tables(warehouse, TABLE, columns="id BIGINT, _job_id STRING")
     queue.write(TABLE, [{"id": 1}]).result(timeout=30)
     warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, "action": "drop_after"})
     queue.write(TABLE, [{"id": 2}, {"id": 3}], id="lost")
@@ -199,15 +175,14 @@ def test_the_replay_of_a_job_that_was_committed_adds_no_row(
     assert queue.dead_letters.get("lost").committed == "unknown"
     result = queue.dead_letters.replay("lost", force=True).result(timeout=30)
     assert result.count == 2
-    assert [row[0] for row in sql(warehouse, f"SELECT id FROM {TABLE} ORDER BY id")] == [1, 2, 3]
+    assert ids(warehouse, TABLE) == [1, 2, 3]
 
 
 def test_a_replay_whose_replay_was_lost_looks_for_the_rows_of_both(
     queue: Queue, worker: Worker, warehouse: LocalWarehouse
 ) -> None:
     """The first attempt was not committed, its replay was, and nobody learned it."""
-    make_schema(warehouse)
-    sql(warehouse, f"CREATE TABLE {TABLE} (id BIGINT, _job_id STRING)")
+    make_tables(warehouse, TABLE, columns="id BIGINT, _job_id STRING")
     queue.write(TABLE, [{"id": 1}]).result(timeout=30)
     lost = {"on": "ExecuteStatement", "match": "^INSERT", "times": 1}
     warehouse.fault({**lost, "action": "drop_before"})
@@ -217,19 +192,16 @@ def test_a_replay_whose_replay_was_lost_looks_for_the_rows_of_both(
     replay = queue.dead_letters.replay("lost", force=True)
     fails(queue, replay.id)
     assert queue.dead_letters.replay(replay.id, force=True).result(timeout=30).count == 1
-    assert [row[0] for row in sql(warehouse, f"SELECT id FROM {TABLE} ORDER BY id")] == [1, 2]
+    assert ids(warehouse, TABLE) == [1, 2]
 
 
 def test_rows_of_an_older_job_that_had_the_id_are_not_taken_for_those_of_the_replay(
     queue: Queue, worker: Worker, warehouse: LocalWarehouse
 ) -> None:
     """An id is free again a day after its job finished."""
-    make_schema(warehouse)
-    sql(
-        warehouse,
-        f"CREATE TABLE {TABLE} (id BIGINT, created_at TIMESTAMP, _job_id STRING)",
-        f"INSERT INTO {TABLE} (id, created_at, _job_id) VALUES (1, TIMESTAMP '2020-01-01 00:00:00', 'a')",
-    )
+    make_tables(warehouse, TABLE, columns="id BIGINT, created_at TIMESTAMP, _job_id STRING")
+    older = "(1, TIMESTAMP '2020-01-01 00:00:00', 'a')"
+    sql(warehouse, f"INSERT INTO {TABLE} (id, created_at, _job_id) VALUES {older}")
     denied = {"action": "error", "error_class": "INSUFFICIENT_PERMISSIONS", "sqlstate": "42501"}
     for job_id in ("a", "a.replay1"):
         warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, **denied})
@@ -239,7 +211,7 @@ def test_rows_of_an_older_job_that_had_the_id_are_not_taken_for_those_of_the_rep
             queue.dead_letters.replay("a")
         fails(queue, job_id)
     assert queue.dead_letters.replay("a.replay1").result(timeout=30).count == 1
-    assert [row[0] for row in sql(warehouse, f"SELECT id FROM {TABLE} ORDER BY id")] == [1, 2]
+    assert ids(warehouse, TABLE) == [1, 2]
 
 
 def test_others_see_of_what_a_job_is_a_replay(queue: Queue, worker: Worker, client: redis.Redis) -> None:
@@ -311,8 +283,7 @@ def test_the_commands_do_the_same(queue: Queue, worker: Worker, warehouse: Local
     for i in range(3):
         queue.write(TABLE, [{"id": i}], id=f"order-{i}")
     fails(queue, "order-2")
-    make_schema(warehouse)
-    sql(warehouse, f"CREATE TABLE {TABLE} (id BIGINT, updated_at TIMESTAMP)")
+    make_tables(warehouse, TABLE, columns="id BIGINT, updated_at TIMESTAMP")
     new = run("dead", "replay", "--table", TABLE, "--newer-than", "1h", "--yes")
     assert new.split() == [f"order-{i}.replay1" for i in range(3)]
     told = [json.loads(line) for line in run("wait", "-", given=new).splitlines()]

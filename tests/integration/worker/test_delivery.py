@@ -4,8 +4,6 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Callable
-from typing import Any
 
 import pytest
 import redis
@@ -13,40 +11,7 @@ from lakequeue import JobFailed, Queue, ReadResult, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker
-
-TABLE = "shop.sales.events"
-COLUMNS = [{"name": "id", "data_type": "BIGINT"}]
-QUICK = {
-    "LAKEQUEUE_START_WITHIN_S": "1",
-    "LAKEQUEUE_STATEMENT_TIMEOUT_S": "1",
-    "LAKEQUEUE_PROOF_MARGIN_S": "0.2",
-}
-"""A short fence: a statement whose answer was lost is given up after 2.2 s."""
-
-
-def job(i: int, table: str = TABLE) -> dict[str, Any]:
-    return {
-        "kind": "write",
-        "table": table,
-        "data": [{"id": i}],
-        "auto_create": True,
-        "schema_definition": COLUMNS,
-        "id": f"{table}:{i}",
-    }
-
-
-def ids(warehouse: LocalWarehouse, table: str = TABLE) -> list[int]:
-    """What is in the table, asked behind the product's back."""
-    with warehouse.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"SELECT id FROM {table} ORDER BY id")
-        return [row[0] for row in cursor.fetchall()]
-
-
-def until(condition: Callable[[], bool], what: str, timeout_s: float = 30) -> None:
-    deadline = time.monotonic() + timeout_s
-    while not condition():
-        assert time.monotonic() < deadline, f"not in {timeout_s} s: {what}"
-        time.sleep(0.02)
+from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, until
 
 
 def test_a_reply_lost_after_the_commit_is_proved_and_not_repeated(
@@ -86,10 +51,7 @@ def test_a_reply_lost_before_the_statement_ran_is_repeated_after_the_wait(
 def test_an_append_to_a_table_without_stamps_ends_as_unknown(
     queue: Queue, worker: Worker, warehouse: LocalWarehouse, redis_url: str
 ) -> None:
-    with warehouse.connect() as connection, connection.cursor() as cursor:
-        cursor.execute("CREATE CATALOG IF NOT EXISTS shop")
-        cursor.execute("CREATE SCHEMA IF NOT EXISTS shop.sales")
-        cursor.execute("CREATE TABLE shop.sales.plain (id BIGINT)")
+    make_tables(warehouse, "shop.sales.plain", columns="id BIGINT")
     queue.write("shop.sales.plain", [{"id": 1}]).result(timeout=30)
     warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, "action": "drop_after"})
     handle = queue.write("shop.sales.plain", [{"id": 2}])
@@ -184,8 +146,7 @@ def test_a_concurrent_append_is_tried_again_and_visible_as_retry(
 ) -> None:
     start_worker(LAKEQUEUE_BACKOFF_FIRST_S="3", LAKEQUEUE_BACKOFF_LONGEST_S="3")
     queue.enqueue(job(0)).result(timeout=30)
-    error = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
-    warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, **error})
+    warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, **CONFLICT})
     handle = queue.enqueue(job(1))
     until(lambda: handle.status().state == "RETRY", "it waits")
     assert handle.status().detail["error"] == "DELTA_CONCURRENT_APPEND"

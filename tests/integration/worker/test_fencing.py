@@ -6,13 +6,11 @@ and a later job of each table change the same rows: what the first owner still h
 
 from __future__ import annotations
 
-import hashlib
 import os
 import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
-from importlib import resources
 from itertools import count
 from typing import Any
 
@@ -24,7 +22,7 @@ from lakequeue.client import Handle
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_proxy import StartProxy
 from tests.fix_worker import StartWorker, Worker
-from tests.integration.worker.test_delivery import QUICK, until
+from tests.support import QUICK, script_sha, sql, until
 
 COLUMNS = [{"name": "id", "data_type": "BIGINT"}, {"name": "v", "data_type": "STRING"}]
 SHORT_LEASE = {**QUICK, "LAKEQUEUE_LEASE_TTL_S": "1"}
@@ -131,9 +129,8 @@ class Takeover:
         return sum(1 for each in self.warehouse.statements() if "expired" in (each["error"] or ""))
 
     def rows(self, verb: str) -> Rows:
-        with self.warehouse.connect() as connection, connection.cursor() as cursor:
-            cursor.execute(f"SELECT id, v FROM {self.tables[verb]} ORDER BY id, v")
-            return [(row[0], row[1]) for row in cursor.fetchall()]
+        found = sql(self.warehouse, f"SELECT id, v FROM {self.tables[verb]} ORDER BY id, v")
+        return [(row[0], row[1]) for row in found]
 
     def assert_untouched(self) -> None:
         """The tables hold what the jobs come to one after the other; no outcome has changed; nothing is left behind."""
@@ -163,12 +160,6 @@ def takeover(
             )
 
         yield start
-
-
-def script_sha(name: str) -> bytes:
-    """How Redis is told to run one of the worker's scripts."""
-    text = resources.files("worker").joinpath("lua").joinpath(f"{name}.lua").read_text(encoding="utf-8")
-    return hashlib.sha1(text.encode(), usedforsecurity=False).hexdigest().encode()
 
 
 def port_of(url: str) -> int:
@@ -299,7 +290,5 @@ def test_stopped_while_it_creates_a_table(takeover: StartTakeover) -> None:
     case.warehouse.release()
     case.continue_first()
     until(lambda: "lost its owner's lease" in case.first.text(), "the first gives up")
-    with case.warehouse.connect() as connection, connection.cursor() as cursor:
-        cursor.execute(f"SELECT id, v FROM {table}")
-        assert [tuple(row) for row in cursor.fetchall()] == [(1, "first")]
+    assert [tuple(row) for row in sql(case.warehouse, f"SELECT id, v FROM {table}")] == [(1, "first")]
     assert case.client.get(keys.record(handle.id)) == record

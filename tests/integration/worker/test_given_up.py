@@ -8,18 +8,11 @@ from lakequeue import JobFailed, Queue, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker
-from tests.integration.worker.test_delivery import QUICK, TABLE, ids, job, until
-from tests.integration.worker.test_hardening import sql
+from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, until
 from worker.store import Store, Token
 
 MERGE = {"on": "ExecuteStatement", "match": "^MERGE"}
 TOO_SLOW = {"action": "error", "error_class": "STATEMENT_TIMEOUT", "sqlstate": "57KD0"}
-CONFLICT = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
-PLAIN = (
-    "CREATE CATALOG IF NOT EXISTS shop",
-    "CREATE SCHEMA IF NOT EXISTS shop.sales",
-    "CREATE TABLE shop.sales.plain (id BIGINT)",
-)
 
 
 def test_a_delete_that_took_effect_and_whose_workers_died_is_unknown(
@@ -47,7 +40,7 @@ def test_a_delete_that_took_effect_and_whose_workers_died_is_unknown(
 def test_an_upsert_without_stamps_whose_repeats_are_too_slow_is_unknown(
     queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
 ) -> None:
-    sql(warehouse, *PLAIN)
+    make_tables(warehouse, "shop.sales.plain", columns="id BIGINT")
     start_worker(**QUICK)
     warehouse.fault({**MERGE, "times": 1, "action": "drop_after"}, {**MERGE, "times": 3, **TOO_SLOW})
     upsert = queue.write("shop.sales.plain", [{"id": 7}], mode="upsert", key_columns="id")

@@ -17,19 +17,7 @@ from lakequeue import JobFailed, Queue, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker
-from tests.integration.worker.test_delivery import COLUMNS, QUICK, TABLE, ids, job, until
-
-
-def sql(warehouse: LocalWarehouse, *texts: str) -> None:
-    with warehouse.connect() as connection, connection.cursor() as cursor:
-        for text in texts:
-            cursor.execute(text)
-
-
-def make_tables(warehouse: LocalWarehouse, *names: str) -> None:
-    columns = "(id BIGINT, created_at TIMESTAMP, updated_at TIMESTAMP, _job_id STRING)"
-    created = (f"CREATE TABLE {name} {columns}" for name in names)
-    sql(warehouse, "CREATE CATALOG IF NOT EXISTS shop", "CREATE SCHEMA IF NOT EXISTS shop.sales", *created)
+from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, until
 
 
 def test_jobs_refused_beside_a_batch_whose_answer_is_lost_are_not_forgotten(
@@ -114,8 +102,7 @@ def test_a_waiting_retry_is_readable_by_celery(
 ) -> None:
     start_worker(LAKEQUEUE_BACKOFF_FIRST_S="3", LAKEQUEUE_BACKOFF_LONGEST_S="3")
     queue.enqueue(job(0)).result(timeout=30)
-    error = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
-    warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, **error})
+    warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, **CONFLICT})
     handle = queue.enqueue(job(1))
     result = Celery(broker=redis_url, backend=redis_url).AsyncResult(handle.id)
     until(lambda: handle.status().state == "RETRY", "it waits")
@@ -194,8 +181,7 @@ def test_sparse_rows_that_would_be_huge_side_by_side_are_refused(
     queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
 ) -> None:
     names = [f"c{i}" for i in range(300)]
-    sql(warehouse, "CREATE CATALOG IF NOT EXISTS shop", "CREATE SCHEMA IF NOT EXISTS shop.sales")
-    sql(warehouse, f"CREATE TABLE shop.sales.wide ({', '.join(f'{n} INT' for n in names)})")
+    make_tables(warehouse, "shop.sales.wide", columns=", ".join(f"{n} INT" for n in names))
     start_worker()
     rows = [{names[i % 300]: 1} for i in range(40_000)]
     with pytest.raises(JobFailed, match="do not fit one statement"):
@@ -238,4 +224,3 @@ def test_events_survive_a_redis_that_went_away(
             i += 1
             while (message := listener.get_message(timeout=0.2)) is not None:
                 seen = seen or (message["type"] == "pmessage" and b"task.multi" in message["data"])
-    assert COLUMNS

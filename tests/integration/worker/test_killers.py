@@ -13,10 +13,9 @@ from lakequeue import JobFailed, Queue, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker
-from tests.integration.worker.test_delivery import QUICK, ids, job, until
+from tests.support import QUICK, TABLE, ids, job, sql, until
 from worker.store import Freezing, Place, Store, Token
 
-TABLE = "shop.sales.events"
 LANE = keys.lane_of("write", TABLE)
 PARTITION = keys.partition_of(TABLE)
 
@@ -138,8 +137,7 @@ def test_a_job_that_kills_its_worker_every_time_becomes_a_dead_letter_and_the_ot
             warehouse.clear_faults()
             warehouse.release()
             until(lambda: warehouse.held() == 0, "nothing is held")
-            with warehouse.connect() as connection, connection.cursor() as cursor:
-                cursor.execute("DELETE FROM shop.sales.killer")  # as if it had not
+            sql(warehouse, "DELETE FROM shop.sales.killer")  # as if it had not
             warehouse.fault(rule)
     assert deaths == 3
     with pytest.raises(JobFailed, match="3 workers died with this job") as failed:

@@ -2,9 +2,6 @@
 
 from __future__ import annotations
 
-from hashlib import sha1
-from importlib.resources import files
-
 import pytest
 import redis
 from lakequeue import JobFailed, Queue, keys
@@ -12,12 +9,8 @@ from lakequeue import JobFailed, Queue, keys
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_proxy import StartProxy
 from tests.fix_worker import StartWorker
-from tests.integration.worker.test_delivery import QUICK, TABLE, ids, job, until
-from tests.integration.worker.test_hardening import sql
+from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, script_sha, until
 from worker.store import Store, Token
-
-CONFLICT = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
-PLAIN = "CREATE TABLE shop.sales.plain (id BIGINT, a STRING)"
 
 
 def test_a_job_whose_answer_was_lost_once_is_not_given_up_because_it_was_tried_before(
@@ -73,7 +66,7 @@ def test_an_unprovable_batch_whose_repeat_meets_a_conflict_keeps_its_outcomes(
 def test_an_unprovable_batch_whose_owner_died_keeps_its_outcomes_when_it_is_halved(
     queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
 ) -> None:
-    sql(warehouse, "CREATE CATALOG IF NOT EXISTS shop", "CREATE SCHEMA IF NOT EXISTS shop.sales", PLAIN)
+    make_tables(warehouse, "shop.sales.plain", columns="id BIGINT, a STRING")
     first = start_worker(LAKEQUEUE_LINGER_S="0.5", **QUICK)
     queue.write("shop.sales.plain", [{"id": 9, "a": "x"}]).result(timeout=30)
     at = {"on": "ExecuteStatement", "times": 1}
@@ -113,8 +106,7 @@ def test_a_worker_that_dies_while_it_freezes_anew_forgets_no_condition(
     missing = queue.delete(TABLE, key={"id": 77}, must_exist=True)
     cancelled = queue.delete(TABLE, key={"id": 78})
     proxy = start_proxy(int(redis_url.split(":")[2].split("/")[0]))
-    freeze = sha1(files("worker").joinpath("lua/freeze.lua").read_bytes()).hexdigest().encode()
-    hold = proxy.hold_replies(after=freeze)
+    hold = proxy.hold_replies(after=script_sha("freeze"))
     with redis.Redis.from_url(redis_url) as client:
         Store(client, Token("operator")).revoke([cancelled.id], reason="revoked", expires_s=60)
     second = start_worker(LAKEQUEUE_REDIS_URL=proxy.redis_url, **QUICK)

@@ -18,8 +18,7 @@ from lakequeue import Handle, Queue, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker
-from tests.integration.worker.test_delivery import QUICK, TABLE, ids, job, until
-from tests.integration.worker.test_hardening import sql
+from tests.support import QUICK, TABLE, ids, job, sql, until
 
 pytestmark = pytest.mark.alone
 

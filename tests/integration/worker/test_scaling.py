@@ -19,8 +19,7 @@ from lakequeue.client import Handle
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker
-from tests.integration.worker.test_delivery import ids, until
-from tests.integration.worker.test_hardening import make_tables
+from tests.support import ids, make_tables, until
 
 pytestmark = pytest.mark.alone
 
@@ -134,7 +133,7 @@ def test_scaling_from_one_to_four_to_two_workers_shares_the_partitions_within_se
         for worker in gone:
             worker.process.terminate()
         for worker in gone:
-            assert worker.stop() == 0
+            assert worker.process.wait(timeout=60) == 0
         stopped = time.monotonic()
         until(lambda: shares(workers) == [32] * 2, "two even shares", timeout_s=5)
         print(

@@ -14,8 +14,7 @@ from lakequeue import Queue, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker
-from tests.integration.worker.test_delivery import ids, until
-from tests.integration.worker.test_hardening import make_tables, sql
+from tests.support import ids, make_tables, until
 
 pytestmark = pytest.mark.alone
 
@@ -177,7 +176,7 @@ class TestAnotherClock:
         until(lambda: [len(worker.partitions()) for worker in (first, second)] == [32, 32], "an even share")
         owned = first.partitions()
         table = next(name for i in count() if keys.partition_of(name := f"shop.sales.u{i}") in owned)
-        sql(warehouse, "CREATE CATALOG shop", "CREATE SCHEMA shop.sales", f"CREATE TABLE {table} (id BIGINT, v STRING)")
+        make_tables(warehouse, table, columns="id BIGINT, v STRING")
         queue.write(table, [{"id": 1, "v": "old"}]).result(timeout=30)
         error = {"action": "error", "error_class": "USER_RAISED_EXCEPTION", "sqlstate": "P0001", "message": "expired"}
         warehouse.fault({"match": "^MERGE", "times": 1, **error}, {"match": "^MERGE", "times": 1, "action": "hold"})

@@ -81,6 +81,28 @@ def test_jobs_that_wait_share_a_statement_and_keep_their_order(
     assert [row["id"] for row in stamps] == list(range(1000))
 
 
+@pytest.fixture(scope="module")
+def five_rows(system: System) -> str:
+    """A table with five rows."""
+    table = "shop.sales.five"
+    notes = ["a0", "b1", "a2", "100%", "a4"]
+    write(
+        system.queue,
+        table,
+        [
+            {
+                "id": i,
+                "amount": None if i == 4 else f"{i}.50",
+                "note": notes[i],
+                "day": f"2026-01-0{i + 1}",
+                "at": f"2026-01-01T0{i}:00:00Z",
+            }
+            for i in range(5)
+        ],
+    )
+    return table
+
+
 @pytest.mark.parametrize(
     ("filters", "ids"),
     [
@@ -105,24 +127,9 @@ def test_jobs_that_wait_share_a_statement_and_keep_their_order(
     ),
 )
 def test_every_filter_selects_what_it_says(
-    queue: Queue, table: str, filters: list[dict[str, Any]], ids: list[int]
+    queue: Queue, five_rows: str, filters: list[dict[str, Any]], ids: list[int]
 ) -> None:
-    notes = ["a0", "b1", "a2", "100%", "a4"]
-    write(
-        queue,
-        table,
-        [
-            {
-                "id": i,
-                "amount": None if i == 4 else f"{i}.50",
-                "note": notes[i],
-                "day": f"2026-01-0{i + 1}",
-                "at": f"2026-01-01T0{i}:00:00Z",
-            }
-            for i in range(5)
-        ],
-    )
-    page = read(queue, table, filters=filters, order_by="id", limit=2)
+    page = read(queue, five_rows, filters=filters, order_by="id", limit=2)
     assert page.total == len(ids)
     assert [row["id"] for row in page.data] == ids[:2]
 
