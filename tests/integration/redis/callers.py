@@ -121,6 +121,7 @@ def waiting(url: str, job_id: str) -> Iterator[list[Any]]:
             channel = keys.record(job_id)
             until(lambda: dict(client.pubsub_numsub(channel))[channel.encode()] >= 2, "both wait")
         yield said
+        thread.join()
         out, _ = process.communicate(timeout=60)
         said.append((process.returncode, json.loads(out)["state"]))
     finally:
