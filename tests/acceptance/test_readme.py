@@ -43,9 +43,10 @@ def example(system: System, tmp_path_factory: pytest.TempPathFactory) -> str:
     built = run(f"{sys.executable} -m pip wheel --quiet --no-deps -w {folder} {PROJECT / 'producers'}", {}, cwd=folder)
     assert built.returncode == 0, built.stderr
     (wheel,) = folder.glob("lakequeue-*.whl")
+    pip = f"{sys.executable} -m pip --python {folder / 'venv'}/bin/python"
     made = run(
-        f"{sys.executable} -m venv {folder / 'venv'} && "
-        f"{folder / 'venv'}/bin/python -m pip install --quiet -c {PROJECT / 'constraints.txt'} {wheel}",
+        f"{sys.executable} -m venv --without-pip {folder / 'venv'} && "
+        f"{pip} install --quiet -c {PROJECT / 'constraints.txt'} {wheel}",
         {},
         cwd=folder,
     )
@@ -57,7 +58,7 @@ def example(system: System, tmp_path_factory: pytest.TempPathFactory) -> str:
     script.write_text(source, encoding="utf-8")
     done = run(f"{folder / 'venv'}/bin/python -I {script}", {}, cwd=folder)
     assert done.returncode == 0, done.stderr
-    listed = run(f"{folder / 'venv'}/bin/python -m pip list --format=freeze", {}, cwd=folder).stdout
+    listed = run(f"{pip} list --format=freeze", {}, cwd=folder).stdout
     assert not re.search(r"^(celery|databricks|kombu|duckdb)", listed, re.MULTILINE), listed
     return done.stdout
 

@@ -59,7 +59,8 @@ scalars = st.sampled_from(["BIGINT", "STRING", "BOOLEAN", "DATE", "TIMESTAMP", "
 @st.composite
 def keyed_jobs(draw: st.DrawFn) -> tuple[dict[str, Any], int]:
     """A valid job in any form that names rows by key, and how many keys it has."""
-    names = draw(st.lists(column_names, min_size=1, max_size=3, unique_by=str.lower))
+    others = column_names.filter(lambda name: name.lower() not in ("u1", "u2"))
+    names = draw(st.lists(others, min_size=1, max_size=3, unique_by=str.lower))
     types = {name: draw(scalars) for name in names}
     by_column = {name: values_of(parse_type(sql), nullable=False) for name, sql in types.items()}
     # The first column alone tells them apart: by number, so that no encoding makes two of them one.
