@@ -19,6 +19,9 @@ from worker.store import Place
 MOST_DEATHS = 3
 """So many workers may die with a job in hand, nothing beside it, before it becomes a dead letter."""
 
+MOST_UNANSWERED = 8
+"""So many may while the warehouse has its statement, when a worker only waits: more likely they were killed."""
+
 
 @dataclass(frozen=True, slots=True)
 class Entry:
@@ -106,9 +109,9 @@ def refused_by(entry: Entry, failure: Failure, *, alone: bool, committed: str = 
     return Refusal(entry, message, details, failure.code, committed)
 
 
-def killed_worker(entry: Entry, *, committed: str = "not_committed") -> Refusal:
+def killed_worker(entry: Entry, deaths: int, *, committed: str = "not_committed") -> Refusal:
     became = "whether it was committed is not known" if committed == "unknown" else "nothing of it was committed"
-    told = f"{MOST_DEATHS} workers died with this job in hand and nothing beside it; {became}"
+    told = f"{deaths} workers died with this job in hand and nothing beside it; {became}"
     return Refusal(entry, f"{entry.member.task} on {entry.member.table}: {told}", {}, "KILLED_WORKER", committed)
 
 

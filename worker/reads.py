@@ -133,7 +133,7 @@ class ReadLane:
                     continue
                 ready.append(entry)
                 if head.alone >= MOST_DEATHS:
-                    round_.refused.append(killed_worker(entry))
+                    round_.refused.append(killed_worker(entry, head.alone))
                     continue
                 round_.asked.append(self._ask(place, entry))
             except InvalidJob as exc:

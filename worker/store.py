@@ -90,7 +90,8 @@ class Waiting:
 @dataclass(frozen=True, slots=True)
 class Head:
     """The head of a lane. No more than `limit` jobs are to be taken from it; `alone` counts the workers that died with
-    its first job and nothing else in hand, a `suspect` (above 0) is to be run so. Since `broke_us` (microseconds since
+    its first job and nothing else in hand before they sent it, `unanswered` those that had sent it and had no answer
+    yet, a `suspect` (above 0) is to be run so. Since `broke_us` (microseconds since
     1970; 0 never) another server answers, which may have forgotten what the one before it confirmed. `counted` are
     rows of jobs, counted before a statement that may have been committed."""
 
@@ -99,6 +100,7 @@ class Head:
     messages: list[bytes]
     limit: int = 0
     alone: int = 0
+    unanswered: int = 0
     suspect: int = 0
     broke_us: int = 0
     counted: Mapping[str, int] = field(default_factory=dict)
@@ -181,13 +183,14 @@ class Store:
         Settling lets it go, or `let_go`. A worker that does neither has died.
         """
         answer = self._run("look", place.lease, place.partition, place.lane, 0, last, most)
-        frozen, waiting, messages, limit, alone, suspect, broke, counted = answer
+        frozen, waiting, messages, limit, alone, unanswered, suspect, broke, counted = answer
         return Head(
             _frozen(_hash(frozen)),
             _waiting(_hash(waiting)),
             messages,
             limit=int(limit),
             alone=int(alone),
+            unanswered=int(unanswered),
             suspect=int(suspect),
             broke_us=int(broke),
             counted={job_id: int(rows) for job_id, rows in _hash(counted).items()},

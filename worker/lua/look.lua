@@ -3,9 +3,10 @@
 -- ARGV: lease, partition, lane, first, last, and to take the lane in hand: how many jobs at most.
 -- Taking is noted with the worker's name. Who finds there the name of one that is no more knows that it died at it: half
 -- as many jobs are taken then. If it was one job, it is counted whether the worker had other lanes in hand too: where
--- that was so twice the job is a suspect, to be run with nothing beside it.
--- Returns: frozen, wait, messages; how many jobs to take at most; how often a worker died with one and nothing else; how
--- much of a suspect it is, from 0; since when (microseconds since 1970, or 0) another server answers than before, as a restart or a
+-- that was so twice the job is a suspect, to be run with nothing beside it. A death while the warehouse had the job's
+-- statement is counted by itself: the worker only waited then, and was more likely killed than killed by the job.
+-- Returns: frozen, wait, messages; how many jobs to take at most; how often a worker died with one and nothing else
+-- before it sent it, and how often after; how much of a suspect it is, from 0; since when (microseconds since 1970, or 0) another server answers than before, as a restart or a
 -- failover may have lost something; and the counts of jobs that are known from an earlier try.
 local lease, partition, lane = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
@@ -20,7 +21,7 @@ end
 local frozen = redis.call('HGETALL', 'lakequeue:frozen:' .. lane)
 local waiting = redis.call('HGETALL', 'lakequeue:wait:' .. lane)
 local list = 'lakequeue:jobs:' .. lane
-local limit, alone, beside, broke, counted = 0, 0, 0, 0, {}
+local limit, alone, unanswered, beside, broke, counted = 0, 0, 0, 0, 0, {}
 if ARGV[6] then
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   local known = redis.call('HMGET', 'lakequeue:server', 'run', 'broke')
@@ -33,19 +34,22 @@ if ARGV[6] then
     redis.call('HSET', 'lakequeue:server', 'run', run, 'broke', broke)
   end
   local load, token = 'lakequeue:load:' .. lane, string.match(lease, '^(.*)#%d+$')
-  local before = redis.call('HMGET', load, 'by', 'size', 'limit', 'alone', 'beside')
-  limit, alone, beside = tonumber(before[3] or ARGV[6]), tonumber(before[4] or 0), tonumber(before[5] or 0)
+  local before = redis.call('HMGET', load, 'by', 'size', 'limit', 'alone', 'unanswered', 'beside', 'sent')
+  limit, alone = tonumber(before[3] or ARGV[6]), tonumber(before[4] or 0)
+  unanswered, beside = tonumber(before[5] or 0), tonumber(before[6] or 0)
   if before[1] and before[1] ~= token and not lives(before[1]) then
     local size = tonumber(before[2])
     limit = math.max(1, math.floor(size / 2))
     if size > 1 then
-      alone, beside = 0, 0
+      alone, unanswered, beside = 0, 0, 0
     elseif redis.call('SCARD', 'lakequeue:hand:' .. before[1]) > 1 then
       beside = beside + 1
+    elseif before[7] == '1' then
+      unanswered = unanswered + 1
     else
       alone = alone + 1
     end
-    redis.call('HSET', load, 'limit', limit, 'alone', alone, 'beside', beside)
+    redis.call('HSET', load, 'limit', limit, 'alone', alone, 'unanswered', unanswered, 'beside', beside)
     redis.call('HDEL', load, 'by') -- counted once
   end
   local left = redis.call('LLEN', list)
@@ -57,11 +61,11 @@ if ARGV[6] then
         size = spaces + 1
       end
     end
-    redis.call('HSET', load, 'by', token, 'size', size)
+    redis.call('HSET', load, 'by', token, 'size', size, 'sent', #frozen > 0 and '1' or '0')
     redis.call('SADD', 'lakequeue:hand:' .. token, lane)
     redis.call('EXPIRE', 'lakequeue:hand:' .. token, 86400)
   end
   counted = redis.call('HGETALL', 'lakequeue:counted:' .. lane)
 end
 local messages = redis.call('LRANGE', list, ARGV[4], ARGV[5])
-return { frozen, waiting, messages, limit, alone, alone + math.max(beside - 1, 0), broke, counted }
+return { frozen, waiting, messages, limit, alone, unanswered, alone + unanswered + math.max(beside - 1, 0), broke, counted }

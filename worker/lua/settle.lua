@@ -67,7 +67,7 @@ if ARGV[8] ~= '' then
 elseif left > 0 and limit > 0 and limit < 8192 then
   -- A worker died here: what is taken at once grows again as it goes well.
   redis.call('HSET', load, 'limit', limit * 2)
-  redis.call('HDEL', load, 'by', 'alone', 'beside')
+  redis.call('HDEL', load, 'by', 'alone', 'unanswered', 'beside')
 else
   redis.call('DEL', load)
 end

@@ -5,15 +5,16 @@ from __future__ import annotations
 import time
 from collections.abc import Iterator
 from dataclasses import replace
+from functools import partial
 from typing import Any
 
 import pytest
 import redis
-from lakequeue import JobFailed, Queue, keys
+from lakequeue import Handle, JobFailed, Queue, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker
-from tests.support import QUICK, TABLE, ids, job, sql, until
+from tests.support import QUICK, TABLE, ids, job, until
 from worker.store import Freezing, Place, Store, Token
 
 LANE = keys.lane_of("write", TABLE)
@@ -52,6 +53,25 @@ def test_each_death_halves_what_is_taken_and_one_job_alone_is_counted(workers: W
         head = store.take(place, 10, most=1000)
         seen.append((head.limit, head.alone, head.suspect))
     assert seen == [(1000, 0, 0), *((n, 0, 0) for n in (32, 16, 8, 4, 2, 1)), (1, 1, 1), (1, 2, 2), (1, 3, 3)]
+
+
+def test_a_death_while_the_warehouse_has_the_statement_is_counted_by_itself(workers: Workers) -> None:
+    workers.client.ltrim(keys.jobs(LANE), 0, 0)
+    fence: dict[str, Any] = {"start_within_s": 1, "open_for_s": 1, "clock_offset_us": 0, "expires_s": 60}
+    seen = []
+    for i in range(4):
+        store, place = workers.next()
+        head = store.take(place, 10, most=1000)
+        seen.append((head.alone, head.unanswered, head.suspect))
+        new = Freezing(
+            batch=f"b{i}",
+            span=1,
+            started=[("j1", '{"status":"STARTED"}')],
+            attempt=1,
+            replaces=head.frozen.batch if head.frozen else "",
+        )
+        store.freeze(place, new, **fence)
+    assert seen == [(0, 0, 0), (0, 1, 1), (0, 2, 2), (0, 3, 3)]
 
 
 def test_who_died_with_other_lanes_in_hand_makes_a_suspect_and_convicts_nobody(workers: Workers) -> None:
@@ -116,29 +136,27 @@ def test_a_worker_that_lives_and_lost_its_lease_died_at_nothing(workers: Workers
     assert other.take(its_place, 10, most=1000).limit == 1000
 
 
+def _held_or_known(warehouse: LocalWarehouse, before: int, handle: Handle) -> bool:
+    return warehouse.held() > before or handle.status().final
+
+
 def test_a_job_that_kills_its_worker_every_time_becomes_a_dead_letter_and_the_others_commit(
     queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
 ) -> None:
     start_worker(**QUICK).stop()
     handles = [queue.enqueue(job(i)) for i in range(3)]
     killer = queue.enqueue(job(7, "shop.sales.killer"))
-    rule = {"on": "ExecuteStatement", "match": "INSERT INTO `shop`.`sales`.`killer`", "action": "hold"}
-    warehouse.fault(rule)
+    planned = "DESCRIBE TABLE EXTENDED `shop`.`sales`.`killer`"
+    warehouse.fault({"on": "ExecuteStatement", "match": planned, "action": "hold"})
     deaths = 0
     while not killer.status().final:
         assert deaths < 8, "a killer is known by then"
         worker = start_worker(**QUICK)
-        until(lambda: warehouse.held() > 0 or killer.status().final, "its statement is under way, or it is known")
-        if warehouse.held():
+        until(partial(_held_or_known, warehouse, deaths, killer), "it is being planned, or it is known")
+        if not killer.status().final:
             until(lambda: all(handle.status().final for handle in handles), "it has nothing else in hand")
-            # The statement never runs, and whoever sent it dies.
-            worker.kill()
+            worker.kill()  # before anything of it is sent
             deaths += 1
-            warehouse.clear_faults()
-            warehouse.release()
-            until(lambda: warehouse.held() == 0, "nothing is held")
-            sql(warehouse, "DELETE FROM shop.sales.killer")  # as if it had not
-            warehouse.fault(rule)
     assert deaths == 3
     with pytest.raises(JobFailed, match="3 workers died with this job") as failed:
         killer.result(timeout=5)
@@ -147,6 +165,22 @@ def test_a_job_that_kills_its_worker_every_time_becomes_a_dead_letter_and_the_ot
     assert ids(warehouse) == [0, 1, 2]
     letter = queue.dead_letters.get(killer.id)
     assert letter.committed == "not_committed"
+
+
+def test_a_job_whose_workers_are_killed_while_the_warehouse_has_its_statement_is_not_taken_for_their_killer(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
+) -> None:
+    start_worker(**QUICK).stop()
+    warehouse.fault({"on": "ExecuteStatement", "match": "INSERT INTO `shop`", "action": "hold"})
+    handle = queue.enqueue(job(1))
+    for deaths in range(4):
+        worker = start_worker(**QUICK)
+        until(partial(_held_or_known, warehouse, deaths, handle), "its statement is under way, and nothing else")
+        worker.kill()
+    warehouse.clear_faults()  # those that were held are past their time
+    start_worker(**QUICK)
+    assert handle.result(timeout=30).count == 1
+    assert ids(warehouse) == [1]
 
 
 def test_a_suspect_holds_up_no_other_table_for_long(
