@@ -33,6 +33,7 @@ class Gathering:
         self._limits = limits
         self._bytes = 2
         self._rows = 0
+        self._key_columns: tuple[str, ...] | None = None
         self._touched: set[Key] | None = None
         self.table = table
         self.jobs: list[Prepared] = []
@@ -49,6 +50,8 @@ class Gathering:
             return False
         self._bytes += candidate.bytes + 1
         self._rows += rows
+        if self._key_columns is None and candidate.keyed:
+            self._key_columns = candidate.key_columns
         self.jobs.append(candidate)
         return True
 
@@ -60,12 +63,15 @@ class Gathering:
             return not last.keyed and not candidate.keyed and _columns(last) == _columns(candidate)
         if self.table is not None and self.table.stamp_column is None and last.keyed != candidate.keyed:
             return False  # what can be repeated without a stamp is not mixed with what cannot
-        keyed = next((job for job in (*self.jobs, candidate) if job.keyed), None)
-        if keyed is None:
+        key_columns = self._key_columns
+        if candidate.keyed:
+            if key_columns is None:
+                key_columns = candidate.key_columns
+            elif candidate.key_columns != key_columns:
+                return False
+        if key_columns is None or self.table is None or not self.table.constrained:
             return True
-        if candidate.keyed and candidate.key_columns != keyed.key_columns:
-            return False
-        return self.table is None or not self.table.constrained or self._touches_none(candidate, keyed.key_columns)
+        return self._touches_none(candidate, key_columns)
 
     def _touches_none(self, candidate: Prepared, key_columns: tuple[str, ...]) -> bool:
         """Whether no job so far touches a key that this one does; its keys count as touched from now on."""

@@ -55,7 +55,7 @@ class Table:
             if name in self.by_name and self.by_name[name].type.sql == sql_type
         )
 
-    @property
+    @cached_property
     def stamp_column(self) -> str | None:
         """The column in which a statement's stamp can be looked up, if there is one."""
         return next((name for name in ("updated_at", "created_at") if name in self.audit), None)
