@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import gc
 import logging
 import os
 import socket
@@ -29,6 +30,9 @@ from worker.warehouse import Connections
 from worker.writes import WriteLane
 
 REDIS_TIMEOUT_S = 5.0
+
+GARBAGE_AFTER = 50_000
+"""So many more objects than before are there when the collector looks at the youngest (Python's own: 700)."""
 
 PATIENCE_S = 1.0
 """A command is repeated for so long; a lease that is renewed later than that is to be looked at anew."""
@@ -105,6 +109,9 @@ class Running:
         )
 
     def start(self) -> None:
+        # A batch is tens of thousands of objects that live for a second and make no cycles.
+        gc.freeze()
+        gc.set_threshold(GARBAGE_AFTER)
         self._events.start()
         self._intake.start()
         self._door.start()

@@ -290,7 +290,10 @@ def _refuse(text: str) -> None:
 
 def _loads(text: str | bytes) -> Any:
     """JSON without what would be lost or could not be stored again: NaN, Infinity, numbers beyond a double."""
-    return json.loads(text, parse_float=_finite, parse_constant=_refuse)
+    return _decode(text if isinstance(text, str) else text.decode())
+
+
+_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).decode
 
 
 def _plain(value: Any) -> str | None:
