@@ -258,7 +258,11 @@ class Queue:
     def _send(self, chunk: Sequence[wire.Encoded], *, past_conflicts: bool = False) -> list[str]:
         args: list[Any] = [self.settings.max_queue_length, int(past_conflicts)]
         for job in chunk:
-            args += (job.id, job.lane, job.partition, job.digest, job.record, job.message)
+            # As bytes: what the client would make of them, but slower.
+            args += (
+                *(job.id.encode(), job.lane.encode(), job.partition, job.digest.encode()),
+                *(job.record.encode(), job.message.encode()),
+            )
         with reachable():
             try:
                 answers: list[bytes] = self._enqueue(keys=[], args=args)

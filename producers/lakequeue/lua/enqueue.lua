@@ -19,7 +19,7 @@ for i = 3, #ARGV, 6 do
     if not same and not goes_on then
       return answers
     end
-  elseif redis.call('LLEN', 'lakequeue:jobs:' .. ARGV[i + 1]) >= limit then
+  elseif (lengths[ARGV[i + 1]] or redis.call('LLEN', 'lakequeue:jobs:' .. ARGV[i + 1])) >= limit then
     answers[#answers + 1] = 'full'
     return answers
   else
