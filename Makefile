@@ -29,6 +29,9 @@ torture: setup  ## thousands of jobs under hundreds of faults, three seeds (some
 yardstick: setup  ## what a plain Celery worker loses and doubles under such faults
 	$(BIN)/python -m tests.torture.yardstick $(ARGS)
 
+bench: setup  ## speed and cost beside plain Celery and the connector's own ways (5 minutes; FULL=1, BENCH_JSON=file)
+	$(BIN)/python -m tests.bench $(if $(FULL),--full) $(ARGS)
+
 conformance: $(VENV)/.conformance  ## the product's SQL on real Spark and Delta Lake (needs a JDK, 17 or newer)
 	LAKEQUEUE_CONFORMANCE=spark LAKEQUEUE_TEST_ENGINE=spark LAKEQUEUE_LAW_MIXES=6 LAKEQUEUE_TYPES_EXAMPLES=10 \
 		$(BIN)/python -m pytest -s tests/conformance \
