@@ -186,7 +186,7 @@ def plain_drain(stand: Stand, pool: str, concurrency: int, task: str, jobs: Sequ
     for each in jobs:
         app.send_task(task, kwargs=dict(each), argsrepr="()", kwargsrepr="{}")
     app.close()
-    before = stand.client.dbsize()
+    before = int(stand.client.dbsize())
 
     def stored() -> int:
         return int(stand.client.dbsize()) - before
