@@ -110,6 +110,7 @@ class Running:
 
     def start(self) -> None:
         # A batch is tens of thousands of objects that live for a second and make no cycles.
+        gc.collect()
         gc.freeze()
         gc.set_threshold(GARBAGE_AFTER)
         self._events.start()

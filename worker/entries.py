@@ -14,12 +14,12 @@ from lakequeue.keys import table_of
 
 from tasks.records import Member
 from tasks.verdicts import Failure
-from worker.store import Place
+from worker.store import Head, Place
 
 MOST_DEATHS = 3
 """So many workers may die with a job in hand, nothing beside it, before it becomes a dead letter."""
 
-MOST_UNANSWERED = 8
+MOST_DEATHS_SENT = 8
 """So many may while the warehouse has its statement, when a worker only waits: more likely they were killed."""
 
 
@@ -109,9 +109,14 @@ def refused_by(entry: Entry, failure: Failure, *, alone: bool, committed: str = 
     return Refusal(entry, message, details, failure.code, committed)
 
 
-def killed_worker(entry: Entry, deaths: int, *, committed: str = "not_committed") -> Refusal:
+def is_killer(head: Head) -> bool:
+    """Whether so many workers died with the lane's first job that it is taken for the cause."""
+    return head.alone >= MOST_DEATHS or head.unanswered >= MOST_DEATHS_SENT
+
+
+def killed_worker(entry: Entry, head: Head, *, committed: str = "not_committed") -> Refusal:
     became = "whether it was committed is not known" if committed == "unknown" else "nothing of it was committed"
-    told = f"{deaths} workers died with this job in hand and nothing beside it; {became}"
+    told = f"{head.alone + head.unanswered} workers died with this job in hand and nothing beside it; {became}"
     return Refusal(entry, f"{entry.member.task} on {entry.member.table}: {told}", {}, "KILLED_WORKER", committed)
 
 

@@ -16,7 +16,7 @@ import redis
 from lakequeue import keys
 from lakequeue.keys import Lane, Partition
 
-from worker.entries import MOST_DEATHS
+from worker.entries import is_killer
 from worker.lane import CHUNK, Desk, Turn
 from worker.leases import LeaseKeeper
 from worker.reads import AT_ONCE, ReadLane
@@ -284,7 +284,7 @@ class Intake:
                 return Turn(None, settled=True)
             if head.waiting is not None and (left := head.waiting.until - time.time()) > 0:
                 return Turn.after(left)
-            if head.alone >= MOST_DEATHS and not reads:
+            if is_killer(head) and not reads:
                 return self._desk.bury_killer(place, head)
         if head.suspect and place.lane != self._alone:
             return Turn(0.0, quiet_s=min(QUIET_LONGEST_S, QUIET_FIRST_S * 2.0 ** (head.suspect - 1)))

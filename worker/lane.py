@@ -299,7 +299,7 @@ class Desk:
         """Take a lane's first job, with which workers died before they sent anything, to the dead letters."""
         entry = bare_entry(head.messages[0], place)
         committed = "unknown" if entry.member.id in head.counted else "not_committed"
-        killer = killed_worker(entry, head.alone, committed=committed)
+        killer = killed_worker(entry, head, committed=committed)
         log.error("table=%s id=%s workers died with this job", place.table, killer.entry.member.id)
         frozen, _ = self.freeze(place, [], span=1, attempt=1, refused=[killer])
         return Turn.of(self.settle(place, frozen, remove=1))

@@ -13,7 +13,7 @@ from lakequeue.keys import Lane
 from tasks import statements
 from tasks.sql import Statement
 from tasks.verdicts import Failure
-from worker.entries import MOST_DEATHS, MOST_UNANSWERED, killed_worker, read_entry, refused_by
+from worker.entries import is_killer, killed_worker, read_entry, refused_by
 from worker.lane import Desk, Turn
 from worker.plan import Plan, Planner
 from worker.store import Frozen, Head, Place
@@ -145,9 +145,8 @@ class Prover:
         jobs = len(plan.jobs)
         if jobs > 1 and (head.limit < jobs or lost >= MOST_UNKNOWN):
             return self._halve(place, plan, frozen, frozen.counted() if plan.unprovable else {})
-        if head.alone >= MOST_DEATHS or head.unanswered >= MOST_UNANSWERED:
-            deaths = head.alone + head.unanswered
-            killers = [killed_worker(entry, deaths, committed=committed) for entry in plan.joined()]
+        if is_killer(head):
+            killers = [killed_worker(entry, head, committed=committed) for entry in plan.joined()]
             return Turn.of(self._desk.settle(place, frozen, remove=frozen.span, refused=[*plan.refusals, *killers]))
         if taken < MOST_UNKNOWN and lost < MOST_LOST:
             return self._repeat(place, plan, frozen)

@@ -25,7 +25,7 @@ from tasks.records import Member, Outcome
 from tasks.sql import Statement
 from tasks.table import Column, Table
 from tasks.verdicts import Failure
-from worker.entries import MOST_DEATHS, Entry, Refusal, invalid, killed_worker, read_entry, refused_by
+from worker.entries import Entry, Refusal, invalid, is_killer, killed_worker, read_entry, refused_by
 from worker.lane import Desk, Turn
 from worker.store import Frozen, Head, Place
 from worker.tables import Tables
@@ -132,8 +132,8 @@ class ReadLane:
                     round_.waiting = True
                     continue
                 ready.append(entry)
-                if head.alone >= MOST_DEATHS:
-                    round_.refused.append(killed_worker(entry, head.alone))
+                if is_killer(head):
+                    round_.refused.append(killed_worker(entry, head))
                     continue
                 round_.asked.append(self._ask(place, entry))
             except InvalidJob as exc:

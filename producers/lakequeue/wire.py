@@ -290,7 +290,7 @@ def _refuse(text: str) -> None:
 
 def _loads(text: str | bytes) -> Any:
     """JSON without what would be lost or could not be stored again: NaN, Infinity, numbers beyond a double."""
-    return _decode(text if isinstance(text, str) else text.decode())
+    return _decode(text if isinstance(text, str) else text.decode(json.detect_encoding(text), "surrogatepass"))
 
 
 _decode = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).decode

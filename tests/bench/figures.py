@@ -65,12 +65,11 @@ class Report:
         self.figures.setdefault(key, Figure(label, unit)).values.append(value)
 
     def ratio(self, key: str, ours: str, peers: Iterable[str], label: str) -> None:
-        """Ours by the best peer's, round by round; peers that were not measured are left out."""
+        """Ours by the best peer's of the round; peers that were not measured are left out."""
         found = [self.figures[peer].values for peer in peers if peer in self.figures]
         if ours in self.figures and found:
-            best = max(found, key=median)
-            for mine, other in zip(self.figures[ours].values, best, strict=False):
-                self.add(key, mine / other, label, "x")
+            for mine, *others in zip(self.figures[ours].values, *found, strict=False):
+                self.add(key, mine / max(others), label, "x")
 
     def lines(self) -> list[str]:
         return [str(figure) for figure in self.figures.values()]

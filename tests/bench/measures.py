@@ -49,14 +49,14 @@ class Scale:
 QUICK = Scale(
     rounds=3,
     jobs=20_000,
-    noop_jobs=1_000,
-    single_inserts=120,
+    noop_jobs=800,
+    single_inserts=200,
     enqueued=10_000,
     sent=1_500,
     bulk_jobs=100,
     loop_rows=4_000,
-    executemany_rows=10,
-    delays=100,
+    executemany_rows=6,
+    delays=80,
     idle_s=60,
     workers=(1,),
     backlogs=(10_000, 1_000_000),
@@ -94,11 +94,14 @@ def jobs_against_noop(report: Report, stand: Stand, scale: Scale) -> None:
 def jobs_against_single(report: Report, stand: Stand, scale: Scale) -> None:
     """One-row inserts at 250 ms into 50 tables, where no commit of a plain worker waits for another."""
     tables = stand.tables(50)
-    for name, into in (("jobs_250ms_1_table", tables[:1]), ("jobs_250ms", tables)):
+    wanted = {"jobs_250ms": tables}
+    if "jobs_250ms_1_table" not in report.figures:
+        wanted["jobs_250ms_1_table"] = tables[:1]  # once: it is not promised
+    for name, into in wanted.items():
         label = f"one-row jobs, {len(into)} table{'s' if len(into) > 1 else ''}, 250 ms"
         report.add(name, drain(stand, into, scale.jobs), label, "jobs/s")
     for pool, size in INSERT_PEERS.items():
-        sent = scale.single_inserts if size > 1 else scale.single_inserts // 10
+        sent = scale.single_inserts if size > 1 else scale.single_inserts // 16
         first = stand.new_ids(sent)
         jobs = [{"table": tables[i % 50], "data": [row(first + i)]} for i in range(sent)]
         rate = plain_drain(stand, pool, size, "one_insert", jobs)

@@ -54,18 +54,20 @@ if ARGV[6] then
   end
   local left = redis.call('LLEN', list)
   if left > 0 and string.sub(lane, 1, 1) == 'w' then -- reads are in hand once they are frozen: many only wait
-    local size = math.min(limit, left)
+    local size, sent = math.min(limit, left), '0'
     for i = 1, #frozen, 2 do
       if frozen[i] == 'ids' then
         local _, spaces = string.gsub(frozen[i + 1], ' ', '')
         size = spaces + 1
+      elseif frozen[i] == 'identity' and frozen[i + 1] ~= '' then
+        sent = '1'
       end
     end
-    redis.call('HSET', load, 'by', token, 'size', size, 'sent', #frozen > 0 and '1' or '0')
+    redis.call('HSET', load, 'by', token, 'size', size, 'sent', sent)
     redis.call('SADD', 'lakequeue:hand:' .. token, lane)
     redis.call('EXPIRE', 'lakequeue:hand:' .. token, 86400)
   end
   counted = redis.call('HGETALL', 'lakequeue:counted:' .. lane)
 end
 local messages = redis.call('LRANGE', list, ARGV[4], ARGV[5])
-return { frozen, waiting, messages, limit, alone, unanswered, alone + unanswered + math.max(beside - 1, 0), broke, counted }
+return { frozen, waiting, messages, limit, alone, unanswered, alone + math.min(unanswered, 1) + math.max(beside - 1, 0), broke, counted }

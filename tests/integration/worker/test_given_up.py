@@ -9,7 +9,7 @@ from lakequeue import JobFailed, Queue, keys
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker
 from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, until
-from worker.entries import MOST_UNANSWERED
+from worker.entries import MOST_DEATHS_SENT
 from worker.store import Store, Token
 
 MERGE = {"on": "ExecuteStatement", "match": "^MERGE"}
@@ -24,10 +24,10 @@ def test_a_delete_that_took_effect_and_whose_workers_died_is_unknown(
     proof = {"on": "ExecuteStatement", "match": "AS found", "action": "hold"}
     warehouse.fault({**MERGE, "times": 1, "action": "drop_after"}, proof)
     deleted = queue.delete(TABLE, key={"id": 0}, soft=False)
-    for deaths in range(1, MOST_UNANSWERED + 1):
+    for deaths in range(1, MOST_DEATHS_SENT + 1):
         until(lambda: warehouse.held() == 1, "its proof is under way", 60)
         worker.kill()
-        if deaths == MOST_UNANSWERED:
+        if deaths == MOST_DEATHS_SENT:
             warehouse.clear_faults()
         warehouse.release()
         until(lambda: warehouse.held() == 0, "nothing is held")

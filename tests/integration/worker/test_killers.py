@@ -68,10 +68,25 @@ def test_a_death_while_the_warehouse_has_the_statement_is_counted_by_itself(work
             span=1,
             started=[("j1", '{"status":"STARTED"}')],
             attempt=1,
+            identity="a table",
             replaces=head.frozen.batch if head.frozen else "",
         )
         store.freeze(place, new, **fence)
-    assert seen == [(0, 0, 0), (0, 1, 1), (0, 2, 2), (0, 3, 3)]
+    assert seen == [(0, 0, 0), (0, 1, 1), (0, 2, 1), (0, 3, 1)]
+
+
+def test_a_batch_that_waited_for_its_table_was_not_sent(workers: Workers) -> None:
+    workers.client.ltrim(keys.jobs(LANE), 0, 0)
+    fence: dict[str, Any] = {"start_within_s": 1, "open_for_s": 1, "clock_offset_us": 0, "expires_s": 60}
+    seen = []
+    for i in range(4):
+        store, place = workers.next()
+        head = store.take(place, 10, most=1000)
+        seen.append((head.alone, head.unanswered))
+        held = head.frozen.batch if head.frozen else ""
+        new = Freezing(batch=f"b{i}", span=1, started=[("j1", '{"status":"STARTED"}')], attempt=1, replaces=held)
+        store.freeze(place, new, **fence)
+    assert seen == [(0, 0), (1, 0), (2, 0), (3, 0)]
 
 
 def test_who_died_with_other_lanes_in_hand_makes_a_suspect_and_convicts_nobody(workers: Workers) -> None:
