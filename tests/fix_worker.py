@@ -72,6 +72,15 @@ class Worker:
             self.kill()
             raise
 
+    def freeze(self) -> None:
+        """SIGSTOP; returns once it stands still. Its threads run on for a moment after the signal was sent."""
+        self.process.send_signal(signal.SIGSTOP)
+        os.waitid(os.P_PID, self.pid, os.WSTOPPED)
+
+    def go_on(self) -> None:
+        """SIGCONT."""
+        self.process.send_signal(signal.SIGCONT)
+
     def kill(self) -> None:
         self.process.kill()
         self.process.wait()

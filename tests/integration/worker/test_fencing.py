@@ -6,8 +6,6 @@ and a later job of each table change the same rows: what the first owner still h
 
 from __future__ import annotations
 
-import os
-import signal
 import time
 from collections.abc import Callable, Iterator
 from dataclasses import dataclass
@@ -96,10 +94,10 @@ class Takeover:
         }
 
     def stop_first(self) -> None:
-        os.kill(self.first.pid, signal.SIGSTOP)
+        self.first.freeze()
 
     def continue_first(self) -> None:
-        os.kill(self.first.pid, signal.SIGCONT)
+        self.first.go_on()
 
     def wait_taken_over(self) -> None:
         """Until the second worker has looked for each batch in vain, and waits."""

@@ -3,8 +3,6 @@
 from __future__ import annotations
 
 import json
-import os
-import signal
 import time
 from collections import deque
 from pathlib import Path
@@ -49,10 +47,10 @@ def test_a_turn_begun_under_an_earlier_lease_changes_nothing_under_a_later_one(
     warehouse.fault({"on": "ExecuteStatement", "match": "^DESCRIBE", "times": 1, "action": "hold"})
     one = queue.write(table, [{"id": 1}])
     until(lambda: warehouse.held() == 1, "A's DESCRIBE is held")
-    os.kill(first.pid, signal.SIGSTOP)
+    first.freeze()
     second = start_worker(**QUICK)
     assert one.result(timeout=30).count == 1
-    os.kill(first.pid, signal.SIGCONT)
+    first.go_on()
     with redis.Redis.from_url(redis_url) as client:
 
         def owner() -> str:
