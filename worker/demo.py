@@ -38,11 +38,49 @@ class DemoFailed(Exception):
     """Something did not start, or the table is not the file."""
 
 
+class Interrupts:
+    """Ctrl-C and SIGTERM end the demo, but not while it starts something, which nobody would stop then."""
+
+    def __init__(self) -> None:
+        self._holding = False
+        self._came = False
+
+    def _handle(self, *_: object) -> None:
+        if not self._holding:
+            raise KeyboardInterrupt
+        self._came = True
+
+    @contextmanager
+    def heard(self) -> Iterator[None]:
+        before = {number: signal.signal(number, self._handle) for number in (signal.SIGINT, signal.SIGTERM)}
+        try:
+            yield
+        finally:
+            for number, handler in before.items():
+                signal.signal(number, handler)
+
+    @contextmanager
+    def held(self) -> Iterator[None]:
+        """What comes meanwhile is raised at the end."""
+        self._holding = True
+        try:
+            yield
+        finally:
+            self._holding = False
+        if self._came:
+            raise KeyboardInterrupt
+
+    def no_more(self) -> None:
+        """From here on they are ignored."""
+        self._holding = True
+
+
 class Demo:
     """The servers of one run; those started last are stopped first."""
 
-    def __init__(self, folder: Path) -> None:
+    def __init__(self, folder: Path, interrupts: Interrupts) -> None:
         self.folder = folder
+        self._interrupts = interrupts
         self.pids: list[int] = []
         self._stack = ExitStack()
 
@@ -55,8 +93,9 @@ class Demo:
 
     def redis(self) -> EmbeddedRedis:
         server = EmbeddedRedis(self.folder / "redis")
-        server.start()
-        self._stack.callback(server.stop)
+        with self._interrupts.held():
+            server.start()
+            self._stack.callback(server.stop)
         self.pids.append(server.pid)
         return server
 
@@ -64,7 +103,7 @@ class Demo:
         self, name: str, args: Sequence[str], environ: Mapping[str, str], *, piped: bool = False
     ) -> subprocess.Popen[str]:
         """Start `python -m …` in a session of its own, so that Ctrl-C here does not reach it; its log is a file."""
-        with open(self.folder / f"{name}.log", "a", encoding="utf-8") as log:
+        with open(self.folder / f"{name}.log", "a", encoding="utf-8") as log, self._interrupts.held():
             process = subprocess.Popen(
                 [sys.executable, "-m", *args],
                 env={**os.environ, **environ},
@@ -74,7 +113,7 @@ class Demo:
                 text=True,
                 start_new_session=True,
             )
-        self._stack.callback(_stop, process)
+            self._stack.callback(_stop, process)
         self.pids.append(process.pid)
         return process
 
@@ -97,8 +136,9 @@ def run(*, keep: bool, commit_ms: int, file: str) -> int:
     if keep:
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(exist_ok=True)
-    demo = Demo(folder)
-    with _terminated_as_interrupted():
+    interrupts = Interrupts()
+    demo = Demo(folder, interrupts)
+    with interrupts.heard():
         try:
             equal = _show(demo, source, commit_ms)
             if keep and equal:
@@ -112,6 +152,7 @@ def run(*, keep: bool, commit_ms: int, file: str) -> int:
             print(f"demo: {exc}", file=sys.stderr)
             return 1
         finally:
+            interrupts.no_more()
             demo.close()
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
@@ -256,17 +297,3 @@ def _stop(process: subprocess.Popen[str]) -> None:
         process.wait()
     if process.stdout is not None:
         process.stdout.close()
-
-
-@contextmanager
-def _terminated_as_interrupted() -> Iterator[None]:
-    """SIGTERM stops the demo as Ctrl-C does."""
-
-    def interrupt(*_: object) -> None:
-        raise KeyboardInterrupt
-
-    before = signal.signal(signal.SIGTERM, interrupt)
-    try:
-        yield
-    finally:
-        signal.signal(signal.SIGTERM, before)
