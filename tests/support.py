@@ -5,8 +5,10 @@ from __future__ import annotations
 import hashlib
 import time
 from collections.abc import Callable
+from datetime import datetime
 from typing import Any
 
+from lakequeue import Handle
 from lakequeue.scripts import read_script
 
 from tests.fix_localwarehouse import LocalWarehouse
@@ -64,6 +66,18 @@ def until(condition: Callable[[], bool], what: str, timeout_s: float = 30) -> No
     while not condition():
         assert time.monotonic() < deadline, f"not in {timeout_s} s: {what}"
         time.sleep(0.02)
+
+
+def until_it_waits(handle: Handle, for_s: float = 1) -> None:
+    """Until the job waits for its next try, and for so long yet: pauses are drawn from nothing to the longest."""
+
+    def waits() -> bool:
+        told = handle.status()
+        if told.state != "RETRY":
+            return False
+        return datetime.fromisoformat(str(told.detail["next_try"])).timestamp() - time.time() > for_s
+
+    until(waits, "it waits for its next try")
 
 
 def script_sha(name: str) -> bytes:

@@ -15,7 +15,7 @@ from lakequeue import JobFailed, Queue, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker
-from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, until
+from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, until, until_it_waits
 
 
 def test_jobs_refused_beside_a_batch_whose_answer_is_lost_are_not_forgotten(
@@ -100,12 +100,13 @@ def test_a_waiting_retry_is_readable_by_celery(
 ) -> None:
     start_worker(LAKEQUEUE_BACKOFF_FIRST_S="3", LAKEQUEUE_BACKOFF_LONGEST_S="3")
     queue.enqueue(job(0)).result(timeout=30)
-    warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, **CONFLICT})
+    warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", **CONFLICT})
     handle = queue.enqueue(job(1))
     result = Celery(broker=redis_url, backend=redis_url).AsyncResult(handle.id)
-    until(lambda: handle.status().state == "RETRY", "it waits")
+    until_it_waits(handle)
     assert result.state == "RETRY"
     assert "DELTA_CONCURRENT_APPEND" in str(result.result)
+    warehouse.clear_faults()
     assert result.get(timeout=30)["count"] == 1
 
 
