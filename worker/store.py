@@ -91,9 +91,9 @@ class Waiting:
 class Head:
     """The head of a lane. No more than `limit` jobs are to be taken from it; `alone` counts the workers that died with
     its first job and nothing else in hand before they sent it, `unanswered` those that had sent it and had no answer
-    yet, a `suspect` (above 0) is to be run so. Since `broke_us` (microseconds since
-    1970; 0 never) another server answers, which may have forgotten what the one before it confirmed. `counted` are
-    rows of jobs, counted before a statement that may have been committed."""
+    yet; a `suspect` (above 0) is to be run with nothing beside it. Since `broke_us` (microseconds since 1970; 0 never)
+    another server answers, which may have forgotten what the one before it confirmed. `counted` are rows of jobs,
+    counted before a statement that may have been committed."""
 
     frozen: Frozen | None
     waiting: Waiting | None

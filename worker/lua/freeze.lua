@@ -80,8 +80,7 @@ redis.call('HSET', frozen, 'batch', batch, 'span', ARGV[6], 'identity', ARGV[7],
   'stamp', text(stamp), 'start_by', text(start_by), 'open_until', text(open_until),
   'ids', table.concat(ids, ' '), 'counts', ARGV[13])
 local token = string.match(lease, '^(.*)#%d+$')
-local sends = string.sub(lane, 1, 1) == 'w' and ARGV[7] ~= '' -- without an identity it waits for its table
-redis.call('HSET', 'lakequeue:load:' .. lane, 'by', token, 'size', math.max(#ids, 1), 'sent', sends and '1' or '0')
+redis.call('HSET', 'lakequeue:load:' .. lane, 'by', token, 'size', math.max(#ids, 1))
 redis.call('SADD', 'lakequeue:hand:' .. token, lane)
 redis.call('EXPIRE', 'lakequeue:hand:' .. token, 86400)
 local counted = 'lakequeue:counted:' .. lane

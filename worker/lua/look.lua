@@ -6,8 +6,9 @@
 -- that was so twice the job is a suspect, to be run with nothing beside it. A death while the warehouse had the job's
 -- statement is counted by itself: the worker only waited then, and was more likely killed than killed by the job.
 -- Returns: frozen, wait, messages; how many jobs to take at most; how often a worker died with one and nothing else
--- before it sent it, and how often after; how much of a suspect it is, from 0; since when (microseconds since 1970, or 0) another server answers than before, as a restart or a
--- failover may have lost something; and the counts of jobs that are known from an earlier try.
+-- before it sent it, and how often after; how much of a suspect it is, from 0; since when (microseconds since 1970, or
+-- 0) another server answers than before, as a restart or a failover may have lost something; and the counts of jobs that
+-- are known from an earlier try.
 local lease, partition, lane = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
   return redis.error_reply('LEASELOST partition ' .. partition)
@@ -34,7 +35,7 @@ if ARGV[6] then
     redis.call('HSET', 'lakequeue:server', 'run', run, 'broke', broke)
   end
   local load, token = 'lakequeue:load:' .. lane, string.match(lease, '^(.*)#%d+$')
-  local before = redis.call('HMGET', load, 'by', 'size', 'limit', 'alone', 'unanswered', 'beside', 'sent')
+  local before = redis.call('HMGET', load, 'by', 'size', 'limit', 'alone', 'unanswered', 'beside')
   limit, alone = tonumber(before[3] or ARGV[6]), tonumber(before[4] or 0)
   unanswered, beside = tonumber(before[5] or 0), tonumber(before[6] or 0)
   if before[1] and before[1] ~= token and not lives(before[1]) then
@@ -44,7 +45,7 @@ if ARGV[6] then
       alone, unanswered, beside = 0, 0, 0
     elseif redis.call('SCARD', 'lakequeue:hand:' .. before[1]) > 1 then
       beside = beside + 1
-    elseif before[7] == '1' then
+    elseif (redis.call('HGET', 'lakequeue:frozen:' .. lane, 'identity') or '') ~= '' then -- without one none was sent
       unanswered = unanswered + 1
     else
       alone = alone + 1
@@ -54,16 +55,14 @@ if ARGV[6] then
   end
   local left = redis.call('LLEN', list)
   if left > 0 and string.sub(lane, 1, 1) == 'w' then -- reads are in hand once they are frozen: many only wait
-    local size, sent = math.min(limit, left), '0'
+    local size = math.min(limit, left)
     for i = 1, #frozen, 2 do
       if frozen[i] == 'ids' then
         local _, spaces = string.gsub(frozen[i + 1], ' ', '')
         size = spaces + 1
-      elseif frozen[i] == 'identity' and frozen[i + 1] ~= '' then
-        sent = '1'
       end
     end
-    redis.call('HSET', load, 'by', token, 'size', size, 'sent', sent)
+    redis.call('HSET', load, 'by', token, 'size', size)
     redis.call('SADD', 'lakequeue:hand:' .. token, lane)
     redis.call('EXPIRE', 'lakequeue:hand:' .. token, 86400)
   end

@@ -55,7 +55,8 @@ def test_each_death_halves_what_is_taken_and_one_job_alone_is_counted(workers: W
     assert seen == [(1000, 0, 0), *((n, 0, 0) for n in (32, 16, 8, 4, 2, 1)), (1, 1, 1), (1, 2, 2), (1, 3, 3)]
 
 
-def test_a_death_while_the_warehouse_has_the_statement_is_counted_by_itself(workers: Workers) -> None:
+def die_with_a_frozen_job(workers: Workers, identity: str) -> list[tuple[int, int, int]]:
+    """What four workers in turn find that die with the lane's one job frozen."""
     workers.client.ltrim(keys.jobs(LANE), 0, 0)
     fence: dict[str, Any] = {"start_within_s": 1, "open_for_s": 1, "clock_offset_us": 0, "expires_s": 60}
     seen = []
@@ -68,25 +69,19 @@ def test_a_death_while_the_warehouse_has_the_statement_is_counted_by_itself(work
             span=1,
             started=[("j1", '{"status":"STARTED"}')],
             attempt=1,
-            identity="a table",
+            identity=identity,
             replaces=head.frozen.batch if head.frozen else "",
         )
         store.freeze(place, new, **fence)
-    assert seen == [(0, 0, 0), (0, 1, 1), (0, 2, 1), (0, 3, 1)]
+    return seen
+
+
+def test_a_death_while_the_warehouse_has_the_statement_is_counted_by_itself(workers: Workers) -> None:
+    assert die_with_a_frozen_job(workers, "a table") == [(0, 0, 0), (0, 1, 1), (0, 2, 1), (0, 3, 1)]
 
 
 def test_a_batch_that_waited_for_its_table_was_not_sent(workers: Workers) -> None:
-    workers.client.ltrim(keys.jobs(LANE), 0, 0)
-    fence: dict[str, Any] = {"start_within_s": 1, "open_for_s": 1, "clock_offset_us": 0, "expires_s": 60}
-    seen = []
-    for i in range(4):
-        store, place = workers.next()
-        head = store.take(place, 10, most=1000)
-        seen.append((head.alone, head.unanswered))
-        held = head.frozen.batch if head.frozen else ""
-        new = Freezing(batch=f"b{i}", span=1, started=[("j1", '{"status":"STARTED"}')], attempt=1, replaces=held)
-        store.freeze(place, new, **fence)
-    assert seen == [(0, 0), (1, 0), (2, 0), (3, 0)]
+    assert die_with_a_frozen_job(workers, "") == [(0, 0, 0), (1, 0, 1), (2, 0, 2), (3, 0, 3)]
 
 
 def test_who_died_with_other_lanes_in_hand_makes_a_suspect_and_convicts_nobody(workers: Workers) -> None:
