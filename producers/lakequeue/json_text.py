@@ -2,6 +2,7 @@
 
 import json
 from math import isinf
+from typing import Any
 
 from pydantic import JsonValue
 
@@ -30,14 +31,35 @@ def read_json(text: str | bytes | bytearray) -> JsonValue:
     return value
 
 
+def read_message(text: str | bytes) -> Any:
+    """The JSON of a message, which its sender checked or a worker will; by one decoder, in whatever encoding of JSON.
+
+    Raises:
+        ValueError: it is none, or holds what could not be stored again: NaN, Infinity, numbers beyond a double.
+    """
+    return _decode(text if isinstance(text, str) else text.decode(json.detect_encoding(text), "surrogatepass"))
+
+
 class _Refused(ValueError):
     pass
 
 
-def _finite(text: str) -> float:
+def _bounded(text: str) -> float:
     number = float(text)
     if isinf(number):
         raise _Refused("a number is larger than any DOUBLE")
+    return number
+
+
+def _no_constant(text: str) -> None:
+    raise _Refused(f"{text} is no JSON")
+
+
+_decode = json.JSONDecoder(parse_float=_bounded, parse_constant=_no_constant).decode
+
+
+def _finite(text: str) -> float:
+    number = _bounded(text)
     if number == 0.0 and text.lower().partition("e")[0].strip("-0."):
         raise _Refused("a number is nearer to zero than any DOUBLE")
     return number

@@ -18,12 +18,12 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
-from math import isinf
 from typing import Any, Literal
 
 from lakequeue.errors import InvalidJob
 from lakequeue.identifiers import check_job_id
 from lakequeue.jobs import Job, parse_job
+from lakequeue.json_text import read_message
 from lakequeue.keys import Lane, Partition, lane_of, partition_of
 from lakequeue.problems import Problems
 
@@ -223,13 +223,13 @@ def parse(message: bytes) -> Received:
         NotAMessage: the bytes are none in JSON.
     """
     try:
-        envelope = _loads(message)
+        envelope = read_message(message)
         headers = envelope["headers"]
         properties = envelope.get("properties") or {}
         body = envelope["body"]
         if properties.get("body_encoding") == "base64":
             body = b64decode(body, validate=True)
-        args, kwargs, embed = _loads(body)
+        args, kwargs, embed = read_message(body)
         job_id, task = headers["id"], headers["task"]
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise NotAMessage(f"not a Celery protocol-2 message in JSON: {type(exc).__name__}") from exc
@@ -275,25 +275,6 @@ def _ids(given: Any) -> tuple[str, ...] | None:
         return tuple(check_job_id(each) for each in given) if isinstance(given, list) else None
     except ValueError:
         return None
-
-
-def _finite(text: str) -> float:
-    number = float(text)
-    if isinf(number):
-        raise ValueError("a number is larger than any DOUBLE")
-    return number
-
-
-def _refuse(text: str) -> None:
-    raise ValueError(f"{text} is no JSON")
-
-
-def _loads(text: str | bytes) -> Any:
-    """JSON without what would be lost or could not be stored again: NaN, Infinity, numbers beyond a double."""
-    return _decode(text if isinstance(text, str) else text.decode(json.detect_encoding(text), "surrogatepass"))
-
-
-_decode = json.JSONDecoder(parse_float=_finite, parse_constant=_refuse).decode
 
 
 def _plain(value: Any) -> str | None:
