@@ -25,6 +25,7 @@ from lakequeue.keys import OWNERS
 from lakequeue.outcomes import to_json
 
 from worker.embedded import EmbeddedRedis, NoServer, free_port
+from worker.processes import stop
 
 TABLE = "demo.nycflights13.planes"
 KEY = "tailnum"
@@ -288,12 +289,6 @@ def _tail(log: Path) -> str:
 
 
 def _stop(process: subprocess.Popen[str]) -> None:
-    if process.poll() is None:
-        process.terminate()
-    try:
-        process.wait(timeout=STOP_S)
-    except subprocess.TimeoutExpired:
-        process.kill()
-        process.wait()
+    stop(process, within_s=STOP_S)
     if process.stdout is not None:
         process.stdout.close()

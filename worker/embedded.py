@@ -12,6 +12,8 @@ from pathlib import Path
 
 import redis
 
+from worker.processes import stop
+
 START_S = 15.0
 
 
@@ -102,12 +104,7 @@ class EmbeddedRedis:
     def stop(self) -> None:
         if self._process is not None:
             process, self._process = self._process, None
-            process.terminate()
-            try:
-                process.wait(timeout=10)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process, within_s=10)
 
     def kill(self) -> None:
         """End it at once, as a crash does."""

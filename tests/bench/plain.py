@@ -10,7 +10,8 @@ import threading
 from typing import Any
 
 from celery import Celery
-from databricks import sql
+
+from tests.plain_warehouse import connect
 
 QUEUE = "plain"
 CONFIGURATION = {
@@ -28,15 +29,7 @@ _local = threading.local()
 
 def _connection() -> Any:
     if not hasattr(_local, "connection"):
-        host = os.environ["PLAIN_HOST"]
-        _local.connection = sql.connect(
-            server_hostname=host,
-            http_path="/sql/1.0/warehouses/local",
-            _connection_uri=host + "/sql/1.0/warehouses/local",
-            access_token=os.environ["PLAIN_TOKEN"],
-            enable_telemetry=False,
-            session_configuration={"ANSI_MODE": "true", "TIMEZONE": "UTC"},
-        )
+        _local.connection = connect()
     return _local.connection
 
 

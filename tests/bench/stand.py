@@ -18,6 +18,7 @@ from tests.bench import plain
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import Worker, worker_environ
 from worker.embedded import EmbeddedRedis
+from worker.processes import stop
 
 COLUMNS = (
     "id BIGINT, name STRING, amount DECIMAL(10,2), created_at TIMESTAMP, created_by STRING, updated_at TIMESTAMP, "
@@ -118,12 +119,7 @@ class Stand:
         try:
             yield process
         finally:
-            process.terminate()
-            try:
-                process.wait(timeout=30)
-            except subprocess.TimeoutExpired:
-                process.kill()
-                process.wait()
+            stop(process, within_s=30)
 
 
 def owned(stand: Stand) -> bool:

@@ -12,7 +12,8 @@ from contextlib import suppress
 from typing import Any
 
 from celery import Celery
-from databricks import sql
+
+from tests.plain_warehouse import connect
 
 QUEUE = "plain"
 TABLE = "plain.run.rows"
@@ -50,17 +51,7 @@ _open: list[Any] = []
 
 def _connection() -> Any:
     if not _open:
-        host = os.environ["PLAIN_HOST"]
-        _open.append(
-            sql.connect(
-                server_hostname=host,
-                http_path="/sql/1.0/warehouses/local",
-                _connection_uri=host + "/sql/1.0/warehouses/local",
-                access_token=os.environ["PLAIN_TOKEN"],
-                enable_telemetry=False,
-                session_configuration={"ANSI_MODE": "true", "TIMEZONE": "UTC"},
-            )
-        )
+        _open.append(connect())
     return _open[0]
 
 
