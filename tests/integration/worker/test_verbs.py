@@ -154,6 +154,20 @@ def test_alternating_verbs_share_a_statement(
         assert [tuple(map(str, row.values())) for row in found.data] == [("100", "up", "1.50")]
 
 
+def test_jobs_that_look_for_rows_by_different_columns_take_turns(queue: Queue, filled: str) -> None:
+    mix: list[dict[str, Any]] = [
+        {"kind": "update", "key": {"id": 1}, "updates": {"amount": "2"}},
+        {"kind": "update", "key": {"amount": "2"}, "updates": {"name": "two"}},
+        {"kind": "delete", "key": {"id": 2}, "soft": False},
+        {"kind": "update", "key": {"amount": "2"}, "updates": {"name": "one"}},
+        {"kind": "write", "data": [{"id": 9, "amount": "2"}], "mode": "upsert", "key_columns": ["amount"]},
+        {"kind": "write", "data": [{"id": 3, "name": "three"}], "mode": "upsert", "key_columns": ["id"]},
+    ]
+    handles = list(queue.enqueue_many({"table": filled, **each} for each in mix))
+    assert [done(handle).count for handle in handles] == [1, 2, 1, 1, 1, 1]
+    assert rows(queue, filled) == [(3, "three"), (4, "n4"), (5, "n5"), (9, "one")]
+
+
 def test_a_row_the_warehouse_refuses_is_found_among_all_verbs(queue: Queue, filled: str, system: System) -> None:
     with system.warehouse.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {filled} ADD CONSTRAINT small CHECK (amount < 1000)")
