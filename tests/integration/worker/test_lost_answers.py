@@ -6,10 +6,11 @@ import pytest
 import redis
 from lakequeue import JobFailed, Queue, keys
 
+from tasks.statements import timestamp_text
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_proxy import StartProxy
 from tests.fix_worker import StartWorker
-from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, script_sha, until
+from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, script_sha, sql, until
 from worker.store import Store, Token
 
 
@@ -115,3 +116,35 @@ def test_a_worker_that_dies_while_it_freezes_anew_forgets_no_condition(
     start_worker(**QUICK)
     with pytest.raises(JobFailed, match="no row has this key"):
         missing.result(timeout=30)
+
+
+@pytest.mark.parametrize(
+    ("more", "repeat"),
+    [
+        pytest.param([], "INSERT", id="INSERT"),
+        pytest.param([{"mode": "upsert", "key_columns": "id"}], "MERGE", id="MERGE"),
+    ],
+)
+def test_a_first_send_that_commits_after_all_is_not_doubled_by_its_repeat(
+    queue: Queue,
+    start_worker: StartWorker,
+    warehouse: LocalWarehouse,
+    redis_url: str,
+    more: list[dict[str, str]],
+    repeat: str,
+) -> None:
+    """As a warehouse would do that does not keep to its time limit: the proof found nothing, and then it is there."""
+    start_worker(LAKEQUEUE_LINGER_S="0.5", **{**QUICK, "LAKEQUEUE_START_WITHIN_S": "5"})
+    queue.enqueue(job(0)).result(timeout=30)
+    sent = {"on": "ExecuteStatement", "match": f"^{repeat}"}
+    warehouse.fault({**sent, "times": 1, "action": "drop_before"}, {**sent, "times": 1, "action": "hold"})
+    handles = [queue.enqueue(job(1)), *(queue.write(TABLE, [{"id": 2}], **fields) for fields in more)]
+    until(lambda: warehouse.held() == 1, "its repeat is on the way", 60)
+    with redis.Redis.from_url(redis_url) as client:
+        stamp = client.hget(keys.frozen(keys.lane_of("write", TABLE)), "stamp")
+    at = f"CAST('{timestamp_text(int(stamp or 0))}' AS TIMESTAMP)"
+    rows = ", ".join(f"({i}, {at}, {at}, '{handle.id}')" for i, handle in enumerate(handles, 1))
+    sql(warehouse, f"INSERT INTO {TABLE} (id, created_at, updated_at, _job_id) VALUES {rows}")
+    warehouse.release()
+    assert [handle.result(timeout=30).count for handle in handles] == [1] * len(handles)
+    assert ids(warehouse) == list(range(len(handles) + 1))
