@@ -212,3 +212,23 @@ def test_a_suspect_holds_up_no_other_table_for_long(
     assert suspect.result(timeout=10).count == 1
     warehouse.release()
     assert slow.result(timeout=30).count == 1
+
+
+def test_a_suspect_runs_with_nothing_beside_it(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse, redis_url: str
+) -> None:
+    start_worker()
+    tables = [f"shop.sales.t{i}" for i in range(2)]
+    for table in tables:
+        queue.enqueue(job(0, table)).result(timeout=30)
+    lane = keys.lane_of("write", tables[0])
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(keys.load(lane), mapping={"by": "dead", "size": 1})  # as a killed worker leaves it
+        client.sadd(keys.hand("dead"), lane)
+    warehouse.fault({"on": "ExecuteStatement", "match": "INSERT INTO `shop`.`sales`.`t0`", "action": "hold"})
+    suspect = queue.enqueue(job(1, tables[0]))
+    until(lambda: warehouse.held() == 1, "the suspect's statement is under way")
+    other = queue.enqueue(job(1, tables[1])).result(timeout=10)
+    warehouse.release()
+    waited = other.receipt.started_at - suspect.result(timeout=30).receipt.started_at
+    assert waited.total_seconds() > 0.7, "for a second nothing else begins"

@@ -148,3 +148,22 @@ def test_a_first_send_that_commits_after_all_is_not_doubled_by_its_repeat(
     warehouse.release()
     assert [handle.result(timeout=30).count for handle in handles] == [1] * len(handles)
     assert ids(warehouse) == list(range(len(handles) + 1))
+
+
+def test_what_was_sent_to_a_table_that_was_made_anew_since_is_unknown(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
+) -> None:
+    start_worker(**QUICK)
+    queue.enqueue(job(0)).result(timeout=30)
+    at = {"on": "ExecuteStatement", "times": 1}
+    warehouse.fault({**at, "match": "^INSERT", "action": "drop_before"}, {**at, "match": "^DESCRIBE", "action": "hold"})
+    lost = queue.enqueue(job(1))
+    until(lambda: warehouse.held() == 1, "it is looked whether the table is the same")
+    sql(warehouse, f"DROP TABLE {TABLE}")
+    make_tables(warehouse, TABLE)
+    warehouse.release()
+    with pytest.raises(JobFailed) as failed:
+        lost.result(timeout=30)
+    assert failed.value.details["error"] == "UNPROVABLE"
+    assert queue.dead_letters.get(lost.id).committed == "unknown"
+    assert ids(warehouse) == []
