@@ -46,6 +46,8 @@ def count_keys(table: Table, key_columns: Sequence[Column], keys: Iterable[Key])
             equal=join(" AND ", equal),
         ),
         parameters.values,
+        kind="count",
+        table=str(table.name),
     )
 
 
@@ -107,6 +109,8 @@ def merge(
         ),
         parameters.values,
         does="change",
+        kind="merge",
+        table=str(table.name),
     )
 
 

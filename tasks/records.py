@@ -5,7 +5,7 @@ from __future__ import annotations
 import json
 from base64 import b64encode
 from collections.abc import Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from typing import Any
 
 from lakequeue.outcomes import FINAL, State
@@ -49,6 +49,8 @@ class Outcome:
 
     attempts: int = 1
     runtime_s: float = 0.0
+    brief: Mapping[str, Any] = field(default_factory=dict)
+    """What events say of it: its batch, its statement."""
 
     @property
     def final(self) -> bool:
@@ -69,7 +71,8 @@ def retry(member: Member, *, attempts: int, error: str, next_try: str, history: 
     # Celery takes the result of this state for an exception, too.
     told = {"exc_type": "Retry", "exc_message": [f"{error}, next try at {next_try}"], "exc_module": "celery.exceptions"}
     result = _dumps({**told, "attempts": attempts, "error": error, "next_try": next_try, "history": history})
-    return Outcome(member.id, "RETRY", _record(member, "RETRY", result), error, attempts)
+    brief = {"batch": history[-1]["batch"]} if history else {}
+    return Outcome(member.id, "RETRY", _record(member, "RETRY", result), error, attempts, brief=brief)
 
 
 _DONE = {"records.write": "written to", "records.update": "updated in", "records.delete": "deleted from"}
@@ -82,9 +85,10 @@ class Committed:
         self._receipt = _dumps(receipt)[1:]
         self._runtime_s = _runtime_s(receipt)
         self._finished_at = finished_at
+        self._brief = _brief(receipt)
 
-    def outcome(self, member: Member, rows: int | None) -> Outcome:
-        """`rows` is None where nobody can say how many there were."""
+    def outcome(self, member: Member, rows: int | None, tries: Sequence[Try] = ()) -> Outcome:
+        """`rows` is None where nobody can say how many there were; `tries` came to nothing before."""
         counted = "an unknown number of rows" if rows is None else f"{rows} row{'' if rows == 1 else 's'}"
         message = _dumps(f"{counted} {_DONE.get(member.task, 'changed in')} {member.table}")
         count = "null" if rows is None else str(rows)
@@ -92,8 +96,8 @@ class Committed:
             f'{{"message":{message},"count":{count},'
             f'"receipt":{{"rows":{count},"enqueued_at":{_dumps(member.enqueued_at)},{self._receipt}}}'
         )
-        record = _record(member, "SUCCESS", result, self._finished_at)
-        return Outcome(member.id, "SUCCESS", record, runtime_s=self._runtime_s)
+        record = _record(member, "SUCCESS", result, self._finished_at, tries)
+        return Outcome(member.id, "SUCCESS", record, runtime_s=self._runtime_s, brief=self._brief)
 
 
 def page(
@@ -103,15 +107,20 @@ def page(
     full = {"rows": len(data), "enqueued_at": member.enqueued_at, **receipt}
     result = _dumps({"data": data, "count": len(data), "total": total, "receipt": full})
     record = _record(member, "SUCCESS", result, finished_at)
-    return Outcome(member.id, "SUCCESS", record, runtime_s=_runtime_s(receipt))
+    return Outcome(
+        member.id, "SUCCESS", record, runtime_s=_runtime_s(receipt), brief={**_brief(receipt), "rows": len(data)}
+    )
 
 
-def failed(member: Member, *, message: str, details: Mapping[str, Any], error: str, finished_at: str) -> Outcome:
+def failed(
+    member: Member, *, message: str, details: Mapping[str, Any], error: str, finished_at: str, batch: str | None = None
+) -> Outcome:
     """A job that failed for good. Celery rebuilds the exception from `exc_type`, `exc_module` and `exc_message`."""
     result = _dumps(
         {"exc_type": "JobFailed", "exc_message": [message, dict(details)], "exc_module": "lakequeue.errors"}
     )
-    return Outcome(member.id, "FAILURE", _record(member, "FAILURE", result, finished_at), error)
+    record = _record(member, "FAILURE", result, finished_at)
+    return Outcome(member.id, "FAILURE", record, error, brief={"batch": batch} if batch else {})
 
 
 def revoked(member: Member, *, reason: str, finished_at: str) -> str:
@@ -169,16 +178,24 @@ def dead_letter(
     )
 
 
+def _brief(receipt: Mapping[str, Any]) -> dict[str, Any]:
+    told = {"batch": receipt.get("batch"), "statement": receipt.get("statement"), "ms": receipt.get("warehouse_ms")}
+    return {name: value for name, value in told.items() if value is not None}
+
+
 def _runtime_s(receipt: Mapping[str, Any]) -> float:
     return (receipt.get("warehouse_ms") or 0.0) / 1000
 
 
-def _record(member: Member, state: State, result: str, finished_at: str | None = None) -> str:
+def _record(
+    member: Member, state: State, result: str, finished_at: str | None = None, tries: Sequence[Try] = ()
+) -> str:
     done = "null" if finished_at is None else f'"{finished_at}"'
     parent = "" if member.parent_id is None else f',"parent_id":{_dumps(member.parent_id)}'
     replay = f',"replay_of":{_dumps(member.replay_of)}' if member.replay_of else ""
+    before = f',"history":{_dumps(tries)}' if tries else ""
     return (
         f'{{"status":"{state}","result":{result},"traceback":null,"children":[],"date_done":{done},'
         f'"task_id":"{member.id}","name":{_dumps(member.task)},"table":{_dumps(member.table)},"rows":{member.rows},'
-        f'"digest":{_dumps(member.digest)},"enqueued_at":{_dumps(member.enqueued_at)}{parent}{replay}}}'
+        f'"digest":{_dumps(member.digest)},"enqueued_at":{_dumps(member.enqueued_at)}{parent}{replay}{before}}}'
     )

@@ -12,6 +12,10 @@ MAX_PARAMETERS = 255
 """Named parameters a Databricks statement may have (docs)."""
 
 
+Kind = Literal["insert", "merge", "select", "count", "proof", "lookup", "describe", "create", "clock", "other"]
+"""What a statement is for, as figures tell them apart."""
+
+
 @dataclass(frozen=True, slots=True)
 class Sql:
     """A piece of a statement. Build it with the functions below; `text` never holds a caller's value."""
@@ -32,6 +36,9 @@ class Statement:
     sql: Sql
     parameters: Mapping[str, str | None] = field(default_factory=dict)
     does: Literal["read", "change", "define"] = "read"
+    kind: Kind = "other"
+    table: str = ""
+    """Of which table it is, for figures; "" of none."""
 
     def __post_init__(self) -> None:
         if len(self.parameters) > MAX_PARAMETERS:

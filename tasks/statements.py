@@ -93,7 +93,7 @@ def insert(
             stamp=stamp,
         )
         text = Sql(text.text + guard.text)
-    return Statement(text, parameters.values, does="change")
+    return Statement(text, parameters.values, does="change", kind="insert", table=str(table.name))
 
 
 def find_stamp(table: Table, stamp_us: int) -> Statement:
@@ -113,6 +113,8 @@ def find_stamp(table: Table, stamp_us: int) -> Statement:
             stamp=parameters.bind(timestamp_text(stamp_us), "stamp"),
         ),
         parameters.values,
+        kind="proof",
+        table=str(table.name),
     )
 
 
@@ -142,6 +144,8 @@ def find_jobs(table: Table, job_ids: Sequence[str], *, since: datetime | None = 
             written=written,
         ),
         parameters.values,
+        kind="lookup",
+        table=str(table.name),
     )
 
 
@@ -179,6 +183,8 @@ def select(table: Table, job: Read, columns: Sequence[Column]) -> Statement:
             offset=parameters.bind(str(job.offset), "offset"),
         ),
         parameters.values,
+        kind="select",
+        table=str(table.name),
     )
 
 
@@ -194,15 +200,19 @@ def count(table: Table, job: Read) -> Statement:
             where=where,
         ),
         parameters.values,
+        kind="count",
+        table=str(table.name),
     )
 
 
 def describe(name: TableName) -> Statement:
-    return Statement(sql("DESCRIBE TABLE EXTENDED {table} AS JSON", table=qualified(name)))
+    text = sql("DESCRIBE TABLE EXTENDED {table} AS JSON", table=qualified(name))
+    return Statement(text, kind="describe", table=str(name))
 
 
 def create_catalog(name: TableName) -> Statement:
-    return Statement(sql("CREATE CATALOG IF NOT EXISTS {catalog}", catalog=identifier(name.catalog)), does="define")
+    text = sql("CREATE CATALOG IF NOT EXISTS {catalog}", catalog=identifier(name.catalog))
+    return Statement(text, does="define", kind="create", table=str(name))
 
 
 def create_schema(name: TableName) -> Statement:
@@ -213,6 +223,8 @@ def create_schema(name: TableName) -> Statement:
             schema=identifier(name.schema),
         ),
         does="define",
+        kind="create",
+        table=str(name),
     )
 
 
@@ -242,6 +254,8 @@ def create_table(name: TableName, columns: Sequence[SchemaColumn], properties: M
             properties=Sql(f" TBLPROPERTIES ({rendered})" if given else ""),
         ),
         does="define",
+        kind="create",
+        table=str(name),
     )
 
 
@@ -255,12 +269,12 @@ def _has_statistics(column_type: ColumnType) -> bool:
 def add_audit_columns(name: TableName, missing: Sequence[str]) -> Statement:
     columns = (sql("{name} {type}", name=identifier(each), type=Sql(AUDIT_TYPES[each])) for each in missing)
     text = sql("ALTER TABLE {table} ADD COLUMNS ({columns})", table=qualified(name), columns=join(", ", columns))
-    return Statement(text, does="define")
+    return Statement(text, does="define", kind="create", table=str(name))
 
 
 def who_and_when() -> Statement:
     """The user the warehouse knows us as, and its clock."""
-    return Statement(Sql("SELECT current_user() AS user, current_timestamp() AS now"))
+    return Statement(Sql("SELECT current_user() AS user, current_timestamp() AS now"), kind="clock")
 
 
 def timestamp_text(micros: int) -> str:

@@ -5,6 +5,7 @@ from __future__ import annotations
 import argparse
 import sys
 
+from lakequeue.cli import main as queue_command
 from lakequeue.identifiers import TableName
 
 from worker import doctor
@@ -13,10 +14,18 @@ from worker.settings import describe
 from worker.target import Misconfigured
 from worker.warehouse import StatementFailed
 
+QUEUE_COMMANDS = (
+    *("tables", "jobs", "errors", "costs", "workers", "status", "wait", "pause", "resume", "cancel", "purge", "dead"),
+    *("enqueue", "load"),
+)
+"""Those of `lakequeue`, here too: where a worker runs, operators need not know which is whose."""
+
 
 def main(argv: list[str] | None = None) -> int:
     parser = argparse.ArgumentParser(
-        prog="python -m worker", description="Commands for operators of lakequeue workers."
+        prog="python -m worker",
+        description="Commands for operators of lakequeue workers.",
+        epilog=f"Also, as of lakequeue: {', '.join(QUEUE_COMMANDS)}.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
     examine = commands.add_parser("doctor", help="check Redis, credentials, warehouse and versions")
@@ -29,7 +38,10 @@ def main(argv: list[str] | None = None) -> int:
     show.add_argument("--keep", action="store_true", help="leave it running")
     show.add_argument("--commit-ms", type=int, default=300, help="what a commit costs in the local warehouse")
     show.add_argument("--file", default="examples/planes.csv", help="the CSV file to load")
-    args = parser.parse_args(argv)
+    given = sys.argv[1:] if argv is None else argv
+    if given and given[0] in QUEUE_COMMANDS:
+        return queue_command(given)
+    args = parser.parse_args(given)
     if args.command == "doctor":
         failed = False
         for finding in doctor.examine(wake=args.wake):

@@ -6,21 +6,27 @@ import gc
 import logging
 import os
 import socket
+from collections.abc import Sequence
 from concurrent.futures import ThreadPoolExecutor
 from typing import Any
 from uuid import uuid4
 
 from celery import bootsteps
 from celery.worker import consumer
+from lakequeue import Queue
 from lakequeue.settings import connect
 
+from tasks.records import Member, Outcome
 from worker.breaker import Breaker
 from worker.control import Control
 from worker.door import Door
 from worker.events import Events
+from worker.figures import Figures
 from worker.intake import Intake
-from worker.lane import Desk
+from worker.lane import Desk, Notify
+from worker.metrics import Endpoint, Metrics
 from worker.outbox import Outbox
+from worker.pulse import Pulse
 from worker.reads import AT_ONCE, ReadLane
 from worker.settings import Settings
 from worker.store import Store, Token
@@ -70,6 +76,17 @@ class IntakeStep(bootsteps.StartStopStep):  # type: ignore[misc]
             self._running.stop(wait=False)
 
 
+_NAMES = {"closed": "up", "open": "away", "half_open": "probing"}
+
+
+def _both(first: Notify, second: Notify) -> Notify:
+    def notify(happened: str, members: Sequence[Member], outcomes: Sequence[Outcome], /, *, batch: str = "") -> None:
+        first(happened, members, outcomes, batch=batch)
+        second(happened, members, outcomes, batch=batch)
+
+    return notify
+
+
 class Running:
     """All parts of a worker, built and wired."""
 
@@ -81,16 +98,20 @@ class Running:
         where = target(warehouse_id=os.environ.get("DATABRICKS_WAREHOUSE_ID", ""), http_path=settings.http_path)
         self._redis = connect(settings.redis_url, timeout_s=REDIS_TIMEOUT_S, patience_s=PATIENCE_S)
         self._connections = Connections(where, statement_timeout_s=settings.statement_timeout_s)
-        self._events = Events(app, hostname)
+        self._events = Events(app, hostname, most_per_s=settings.events_per_s)
+        figures = Figures()
         self._pool = ThreadPoolExecutor(min(AT_ONCE, settings.threads), thread_name_prefix="read")
         token = Token(f"{hostname}/{os.getpid()}@{socket.gethostname()}/{uuid4().hex[:12]}")
         store = Store(self._redis, token)
         breaker = Breaker(
-            self._connections.execute, first_s=settings.backoff_first_s, longest_s=settings.backoff_longest_s
+            figures.measured(self._connections.execute),
+            first_s=settings.backoff_first_s,
+            longest_s=settings.backoff_longest_s,
         )
         execute = breaker.execute
         tables = Tables(execute, properties=settings.table_properties)
-        desk = Desk(store, settings, breaker, worker=hostname, notify=self._events.notify)
+        notify = _both(self._events.notify, figures.notify)
+        desk = Desk(store, settings, breaker, worker=hostname, notify=notify)
         self._intake = Intake(
             desk,
             writes=WriteLane(desk, tables, execute),
@@ -98,7 +119,7 @@ class Running:
             threads=settings.threads,
             lease_ttl_s=settings.lease_ttl_s,
         )
-        self._door = Door(self._redis, expires_s=settings.result_expires_s, notify=self._events.notify)
+        self._door = Door(self._redis, expires_s=settings.result_expires_s, notify=notify)
         self._outbox = Outbox(self._redis, app, token)
         self._control = Control(
             desk,
@@ -107,6 +128,28 @@ class Running:
             pid=os.getpid(),
             revoked=self._events.revoked,
         )
+
+        self._pulse = Pulse(
+            self._redis,
+            token,
+            figures,
+            settings,
+            hostname=hostname,
+            doing=lambda: {
+                "running": len(desk.running(self._intake.places())),
+                "warehouse": _NAMES[breaker.state],
+                **self._events.left_out(),
+            },
+        )
+        self._queue = Queue(settings.redis_url)
+        metrics = Metrics(
+            figures,
+            self._queue.operations,
+            token=token,
+            leases=lambda: len(self._intake.owned),
+            up=lambda: breaker.state == "closed",
+        )
+        self._endpoint = Endpoint(metrics, port=settings.metrics_port, address=settings.metrics_address)
 
     def start(self) -> None:
         # A batch is tens of thousands of objects that live for a second and make no cycles.
@@ -118,13 +161,18 @@ class Running:
         self._door.start()
         self._outbox.start()
         self._control.install()
+        self._pulse.start()
+        self._endpoint.start()
 
     def stop(self, *, wait: bool) -> None:
         """Finish what runs, settle it, and give back the rest and the leases."""
+        self._endpoint.stop()
         self._door.stop()
         self._intake.stop(wait=wait)
         self._outbox.stop()
         self._pool.shutdown(wait=wait)
         self._connections.close()
+        self._pulse.stop()
+        self._queue.close()
         self._events.stop()
         self._redis.close()

@@ -2,14 +2,16 @@
 
 from __future__ import annotations
 
+import logging
 import os
 from importlib.resources import files
 from typing import Any
 from urllib.parse import parse_qs, urlsplit
 
-from celery import Celery
+from celery import Celery, signals
 from lakequeue.wire import QUEUE, TASKS
 
+from worker import logs
 from worker.bootstep import IntakeStep
 from worker.settings import Settings
 
@@ -85,5 +87,11 @@ def _register(name: str) -> None:
 for _name in TASKS:
     _register(_name)
 
+
+@signals.after_setup_logger.connect  # type: ignore[untyped-decorator]
+def _format(logger: logging.Logger, **_: Any) -> None:
+    logs.install(logger, Settings.from_env().log_format)
+
+
 # Flower looks for its configuration in the working directory. Without ours its pages would be open to everyone.
-os.environ.setdefault("FLOWER_CONF", str(files("worker").joinpath("flowerconfig.py")))
+os.environ.setdefault("FLOWER_CONF", str(files("worker.pages").joinpath("flowerconfig.py")))

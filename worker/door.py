@@ -65,7 +65,7 @@ class Door:
             self._tell([each for each, answer in zip(left, answers, strict=False) if answer == b"ended"])
             taken = len(answers)
             if answers[-1] == b"differs":
-                log.warning("id=%s is known already, with another payload: a dead letter", left[taken - 1].id)
+                log.warning("job=%s is known already, with another payload: a dead letter", left[taken - 1].id)
                 left[taken - 1] = conflict(left[taken - 1], now)
                 taken -= 1
             left = left[taken:]

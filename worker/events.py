@@ -6,8 +6,11 @@ import json
 import logging
 import os
 import queue
+import threading
 import time
-from collections.abc import Sequence
+from collections import deque
+from collections.abc import Iterable, Iterator, Sequence
+from functools import lru_cache
 
 from celery import Celery
 from celery.events.event import get_exchange
@@ -23,20 +26,26 @@ log = logging.getLogger(__name__)
 _dumps = json.JSONEncoder(separators=(",", ":")).encode
 
 BATCH = 500
+LATELY_S = 60
+
 LONGEST_BUFFER = 100_000
 """Events kept while they cannot be sent; beyond it they are dropped: events are a window, not the record."""
 
 
 class Events:
-    """Told by the lanes what happened; never blocks them."""
+    """Told by the lanes what happened; never blocks them.
 
-    def __init__(self, app: Celery, hostname: str) -> None:
+    Of more than `most_per_s` jobs a second, those that succeed are left out; the others are not.
+    """
+
+    def __init__(self, app: Celery, hostname: str, *, most_per_s: int = 0) -> None:
         self._app = app
         self._hostname = hostname
         self._common = _dumps({"hostname": hostname, "pid": os.getpid(), "utcoffset": utcoffset()})[1:-1]
         self._queue: queue.SimpleQueue[list[str] | None] = queue.SimpleQueue()
         self._waiting = 0
         self._producer: Producer | None = None
+        self._shown = Shown(most_per_s)
         self._loop = Loop("events", self._step, fault="events were not sent", ended=self._close)
 
     def start(self) -> None:
@@ -47,17 +56,27 @@ class Events:
         self._queue.put(None)
         self._loop.join()
 
-    def notify(self, happened: str, members: Sequence[Member], outcomes: Sequence[Outcome]) -> None:
+    def left_out(self) -> dict[str, int]:
+        """How many successes were not shown, in all and of the last minute."""
+        return self._shown.left_out()
+
+    def notify(
+        self, happened: str, members: Sequence[Member], outcomes: Sequence[Outcome], /, *, batch: str = ""
+    ) -> None:
         now = time.time()
         match happened:
             case "received":
-                events = [self._received(member, now) for member in members]
+                events = [self._received(member, now) for member in self._shown.begun(members)]
             case "started":
-                events = [self._event("task-started", member.id, now) for member in members]
-            case "expired":
-                events = [self._revoked(member.id, now, expired=True) for member in members]
+                result = f',"result":{_dumps(repr({"batch": batch}))}' if batch else ""
+                events = [self._started(member, now, result) for member in self._shown.going_on(members)]
+            case "revoked" | "expired":
+                self._shown.show(member.id for member in members)
+                events = [self._revoked(member.id, now, expired=happened == "expired") for member in members]
             case _:
-                events = [self._settled(m, o, now) for m, o in zip(members, outcomes, strict=True)]
+                results = _Results()
+                told = self._shown.ended(members, outcomes)
+                events = [text for each in told for text in self._settled(*each, now, results)]
         self._put(events)
 
     def _put(self, events: list[str]) -> None:
@@ -74,26 +93,32 @@ class Events:
         return self._event("task-revoked", job_id, now, told)
 
     def _received(self, member: Member, now: float) -> str:
-        shown = summary(member.table, member.task.removeprefix("records."), member.rows, member.replay_of)
         parent = "null" if member.parent_id is None else _dumps(member.parent_id)
         told = (
-            f',"name":{_dumps(member.task)},"args":"()","kwargs":{_dumps(shown)},"root_id":{_dumps(member.root_id)},'
+            f'{_asked(member)},"args":"()","root_id":{_dumps(member.root_id)},'
             f'"parent_id":{parent},"retries":0,"eta":null,"expires":null'
         )
         return self._event("task-received", member.id, now, told)
 
-    def _settled(self, member: Member, outcome: Outcome, now: float) -> str:
+    def _started(self, member: Member, now: float, result: str) -> str:
+        return self._event("task-started", member.id, now, f"{_asked(member)}{result}")
+
+    def _settled(self, member: Member, outcome: Outcome, anew: bool, now: float, results: _Results) -> Iterator[str]:
+        """Also the event before, of a job that is shown only now."""
+        if anew:
+            yield self._received(member, now)
+        asked = _asked(member)
+        result = results.of(member, outcome)
         match outcome.state:
             case "SUCCESS":
-                told = f',"result":"{{\'rows\': {member.rows}}}","runtime":{outcome.runtime_s}'
-                return self._event("task-succeeded", member.id, now, told)
+                told = f'{asked},"result":{result},"runtime":{outcome.runtime_s}'
+                yield self._event("task-succeeded", member.id, now, told)
             case "RETRY":
                 told = f',"exception":{_dumps(outcome.error)},"traceback":"","retries":{outcome.attempts}'
-                return self._event("task-retried", member.id, now, told)
+                yield self._event("task-retried", member.id, now, f'{asked}{told},"result":{result}')
             case _:
-                error = _dumps(outcome.error)
-                told = f',"exception":{_dumps(f"JobFailed({outcome.error})")},"traceback":"","result":{error}'
-                return self._event("task-failed", member.id, now, told)
+                told = f',"exception":{_dumps(f"JobFailed({outcome.error})")},"traceback":"","result":{result}'
+                yield self._event("task-failed", member.id, now, asked + told)
 
     def _event(self, kind: str, job_id: str, now: float, told: str = "") -> str:
         """An event in JSON. A job's id is safe inside it."""
@@ -140,3 +165,84 @@ class Events:
         if self._producer is not None:
             producer, self._producer = self._producer, None
             producer.connection.release()
+
+
+def _asked(member: Member) -> str:
+    """What was asked for. Each event says it: Flower may have seen none before."""
+    return _told(member.task, member.table, member.rows, member.replay_of)
+
+
+@lru_cache(maxsize=4096)
+def _told(task: str, table: str, rows: int, replay_of: tuple[str, ...]) -> str:
+    shown = summary(table, task.removeprefix("records."), rows, replay_of)
+    return f',"name":{_dumps(task)},"kwargs":{_dumps(shown)}'
+
+
+class _Results:
+    """What events say of outcomes; the jobs of a batch differ in few ways."""
+
+    def __init__(self) -> None:
+        self._known: dict[tuple[int, int, str | None], str] = {}
+
+    def of(self, member: Member, outcome: Outcome) -> str:
+        key = id(outcome.brief), member.rows, outcome.error
+        if key not in self._known:
+            error = {} if outcome.error is None else {"error": outcome.error}
+            self._known[key] = _dumps(repr({"rows": member.rows, **outcome.brief, **error}))
+        return self._known[key]
+
+
+class Shown:
+    """Which jobs are shown. A job is shown from its first event to its last, or not at all, unless it fails."""
+
+    def __init__(self, most_per_s: int) -> None:
+        self._most = most_per_s
+        self._lock = threading.Lock()
+        self._hidden: set[str] = set()
+        self._second, self._used = 0, 0
+        self._left_out = 0
+        self._lately: deque[tuple[int, int]] = deque()
+
+    def begun(self, members: Sequence[Member]) -> Sequence[Member]:
+        """Those of new jobs that are shown."""
+        if not self._most:
+            return members
+        with self._lock:
+            second = int(time.monotonic())
+            if second != self._second:
+                self._second, self._used = second, 0
+            room = max(0, self._most - self._used)
+            self._used += min(room, len(members))
+            self._hidden.update(member.id for member in members[room:])
+        return members[:room]
+
+    def going_on(self, members: Sequence[Member]) -> Sequence[Member]:
+        return [member for member in members if member.id not in self._hidden] if self._hidden else members
+
+    def show(self, job_ids: Iterable[str]) -> None:
+        with self._lock:
+            self._hidden.difference_update(job_ids)
+
+    def ended(self, members: Sequence[Member], outcomes: Sequence[Outcome]) -> Iterator[tuple[Member, Outcome, bool]]:
+        """What is shown, and whether it is shown only now."""
+        left_out = 0
+        for member, outcome in zip(members, outcomes, strict=True):
+            hidden = member.id in self._hidden
+            if hidden and outcome.state == "RETRY":
+                continue
+            if hidden:
+                self._hidden.discard(member.id)
+                if outcome.state == "SUCCESS":
+                    left_out += 1
+                    continue
+            yield member, outcome, hidden
+        if left_out:
+            with self._lock:
+                self._left_out += left_out
+                self._lately.append((int(time.monotonic()), left_out))
+
+    def left_out(self) -> dict[str, int]:
+        with self._lock:
+            while self._lately and self._lately[0][0] < time.monotonic() - LATELY_S:
+                self._lately.popleft()
+            return {"left_out": self._left_out, "left_out_lately": sum(count for _, count in self._lately)}

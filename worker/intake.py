@@ -34,6 +34,9 @@ MOST_UNANSWERED = 4
 QUIET_FIRST_S, QUIET_LONGEST_S = 1.0, 60.0
 """So long other tables are held back for a suspect: a job with which workers died. It doubles with every death."""
 
+PAUSED_S = 1.0
+"""How soon a lane looks again whether its table is still paused."""
+
 PROBE_S = 0.1
 """How soon a lane looks again whether a probe was answered."""
 
@@ -102,6 +105,11 @@ class Intake:
             self._let_go(place)
         self._leases.stop()
         self._listener.join(timeout=2 * SCAN_S)
+
+    @property
+    def owned(self) -> Mapping[Partition, Lease]:
+        """The partitions that this worker owns, each with its lease."""
+        return self._leases.owned
 
     def places(self) -> list[Place]:
         """The lanes that have a turn now."""
@@ -279,6 +287,10 @@ class Intake:
         reads = place.lane.startswith("r:")
         most = AT_ONCE if reads else self._desk.settings.max_batch_jobs
         head = self._store.take(place, CHUNK - 1, most=most)
+        if head.instead == "purge":
+            return self._desk.discard(place)
+        if head.instead == "paused":
+            return Turn.after(PAUSED_S)
         if head.frozen is None:
             if not head.messages:
                 return Turn(None, settled=True)

@@ -5,10 +5,10 @@ from __future__ import annotations
 import logging
 import random
 import time
-from collections.abc import Callable, Iterable, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from datetime import UTC, datetime
-from typing import Any
+from typing import Any, Protocol
 from uuid import uuid4
 
 from lakequeue import wire
@@ -30,11 +30,19 @@ log = logging.getLogger(__name__)
 CHUNK = 1000
 """Messages read from a list at once: it bounds what a worker holds, whatever the backlog."""
 
+DISCARDED = 2000
+"""Purged messages that are thrown away at once."""
+
 CLOCK_S = 0.5
 """A difference between clocks that is not worth noting."""
 
-Notify = Callable[[str, Sequence[Member], Sequence[Outcome]], None]
-"""Told what happened to jobs: `received`, `started`, `expired` or `settled`."""
+
+class Notify(Protocol):
+    """Told what happened to jobs: `received`, `started` (as part of a `batch`), `revoked`, `expired` or `settled`."""
+
+    def __call__(
+        self, happened: str, members: Sequence[Member], outcomes: Sequence[Outcome], /, *, batch: str = ""
+    ) -> None: ...
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,7 +152,7 @@ class Desk:
             dead=[(member.id, letter) for member, _, letter in failed],
         )
         settings = self.settings
-        frozen, excluded = self.store.freeze(
+        frozen, excluded, revoked = self.store.freeze(
             place,
             new,
             start_within_s=settings.start_within_s,
@@ -155,7 +163,8 @@ class Desk:
         if told := [*done, *((member, outcome) for member, outcome, _ in failed)]:
             self._notify("received", [member for member, _ in told], ())
             self._notify("settled", [member for member, _ in told], [outcome for _, outcome in told])
-        self._notify("started", [m for m in members if m.id not in excluded], ())
+        self._notify("revoked", [m for m in members if m.id in revoked], ())
+        self._notify("started", [m for m in members if m.id not in excluded], (), batch=batch)
         if frozen.ids:
             task, rows = members[0].task, sum(member.rows for member in members)
             self._running[place.lane] = Running(batch, place, task, len(frozen.ids), rows, time.time())
@@ -247,6 +256,10 @@ class Desk:
             jitter=random.random(),
         )
 
+    def tries(self, members: Sequence[Member], *, before: int) -> Mapping[str, Sequence[Try]]:
+        """The tries of jobs, by id, that came to nothing before this one."""
+        return history.earlier(self.store.client, members, before=before) if before > 1 else {}
+
     def _all_failed(
         self, refused: Iterable[Refusal], frozen: Frozen | None = None
     ) -> list[tuple[Member, Outcome, str]]:
@@ -262,7 +275,23 @@ class Desk:
         at = wire.isoformat(datetime.now(UTC))
         member = refusal.entry.member
         details = {"error": refusal.code, **refusal.details}
-        outcome = records.failed(member, message=refusal.message, details=details, error=refusal.code, finished_at=at)
+        log.warning(
+            "job=%s batch=%s table=%s attempt=%s verdict=permanent error=%s committed=%s",
+            member.id,
+            frozen.batch if frozen else None,
+            member.table,
+            frozen.attempt if frozen else None,
+            refusal.code,
+            refusal.committed,
+        )
+        outcome = records.failed(
+            member,
+            message=refusal.message,
+            details=details,
+            error=refusal.code,
+            finished_at=at,
+            batch=frozen.batch if frozen else None,
+        )
         letter = records.dead_letter(
             member,
             message=refusal.entry.message,
@@ -275,6 +304,15 @@ class Desk:
             history=tries,
         )
         return member, outcome, letter
+
+    def discard(self, place: Place) -> Turn:
+        """Throw away jobs that were purged, as many as one turn may."""
+        to_go, left, tried = self.store.discard(place, most=DISCARDED, expires_s=self.settings.result_expires_s)
+        members = [Member(job_id, "", str(place.table), 0, "", "", job_id) for job_id in tried]
+        self._notify("revoked", members, ())
+        if not to_go:
+            log.warning("table=%s purged", place.table)
+        return Turn.of(left)
 
     def bury(self, place: Place, head: Head) -> None:
         """Take what makes every turn of a lane fail to the dead letters: its frozen batch, else its first message."""
@@ -300,7 +338,7 @@ class Desk:
         entry = bare_entry(head.messages[0], place)
         committed = "unknown" if entry.member.id in head.counted else "not_committed"
         killer = killed_worker(entry, head, committed=committed)
-        log.error("table=%s id=%s workers died with this job", place.table, killer.entry.member.id)
+        log.error("table=%s job=%s workers died with this job", place.table, killer.entry.member.id)
         frozen, _ = self.freeze(place, [], span=1, attempt=1, refused=[killer])
         return Turn.of(self.settle(place, frozen, remove=1))
 

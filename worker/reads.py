@@ -199,6 +199,9 @@ class ReadLane:
 
     def _settle(self, place: Place, round_: _Round, frozen: Frozen) -> Turn:
         """Store what is done. What is not stays in the lane, from the first undone message on."""
+        log.info(
+            "batch=%s table=%s reads=%d attempt=%d", frozen.batch, place.table, len(round_.outcomes), frozen.attempt
+        )
         if round_.postponed is None:
             self._lost.pop(place.lane, None)
             left = self._desk.settle(
@@ -210,7 +213,14 @@ class ReadLane:
                 refused=round_.refused,
             )
             return Turn.after(AFTER_POLL_S) if round_.waiting and left > 0 else Turn.of(left)
-        log.warning("batch=%s table=%s reads wait: error=%s", frozen.batch, place.table, round_.postponed.code)
+        log.warning(
+            "batch=%s table=%s attempt=%d verdict=%s error=%s",
+            frozen.batch,
+            place.table,
+            frozen.attempt,
+            round_.postponed.verdict,
+            round_.postponed.code,
+        )
         done = round_.done()
         delay = self._desk.postpone(
             place,

@@ -44,6 +44,18 @@ class Settings:
     table_properties: Mapping[str, str] = field(
         default_factory=dict, metadata={"is": "JSON object of extra properties of created tables"}
     )
+    metrics_port: int = field(
+        default=0, metadata={"is": "port of the Prometheus endpoint /metrics; 0: none", "from": 0}
+    )
+    metrics_address: str = field(default="127.0.0.1", metadata={"is": "address it listens on"})
+    log_format: str = field(default="text", metadata={"is": "text, or json: one object a line"})
+    events_per_s: int = field(
+        default=300,
+        metadata={
+            "is": "jobs a second that are shown in Flower; of more, successes are left out (0: all shown)",
+            "from": 0,
+        },
+    )
     http_path: str = field(
         default="", metadata={"is": "HTTP path of the warehouse, if it is not /sql/1.0/warehouses/<id>"}
     )
@@ -60,7 +72,7 @@ class Settings:
             name = variable(each.name)
             if text := environ.get(name):
                 try:
-                    given[each.name] = _read(each.type, text)
+                    given[each.name] = _read(each.type, text, lowest=each.metadata.get("from"))
                 except ValueError as exc:
                     raise ValueError(f"{name}: {exc}") from exc
         return cls(**given)
@@ -79,7 +91,7 @@ def describe() -> list[tuple[str, str, str]]:
     return told
 
 
-def _read(kind: Any, text: str) -> Any:
+def _read(kind: Any, text: str, *, lowest: int | None = None) -> Any:
     match kind:
         case "int":
             number = int(text)
@@ -98,6 +110,6 @@ def _read(kind: Any, text: str) -> Any:
             return loaded
         case _:
             return text
-    if not (0 < number < 1e9 or (number == 0 and kind == "float")):
+    if not (0 < number < 1e9 or (number == 0 and (kind == "float" or lowest == 0))):
         raise ValueError("expected a number above 0 and below 1e9")
     return number

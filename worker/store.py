@@ -103,6 +103,9 @@ class Head:
     unanswered: int = 0
     suspect: int = 0
     broke_us: int = 0
+    instead: str = ""
+    """`purge`: messages are to be thrown away; `paused`: nothing of this table is to be begun."""
+
     counted: Mapping[str, int] = field(default_factory=dict)
 
 
@@ -138,8 +141,9 @@ class Store:
         self.token = token
         self._scripts = {
             name: client.register_script(read_script("worker", name))
-            for name in ("look", "freeze", "settle", "lease", "release", "revoke", "unload", "remember")
+            for name in ("look", "freeze", "settle", "lease", "release", "unload", "remember", "discard")
         }
+        self._scripts["revoke"] = client.register_script(read_script("lakequeue", "revoke"))
 
     def lease(self, *, ttl_s: float, only_mine: bool, leaving: bool = False) -> Share:
         """Renew what this worker owns and take its fair share of what is free, or of what was its own; nothing when
@@ -183,7 +187,7 @@ class Store:
         Settling lets it go, or `let_go`. A worker that does neither has died.
         """
         answer = self._run("look", place.lease, place.partition, place.lane, 0, last, most)
-        frozen, waiting, messages, limit, alone, unanswered, suspect, broke, counted = answer
+        frozen, waiting, messages, limit, alone, unanswered, suspect, broke, counted, instead = answer
         return Head(
             _frozen(_hash(frozen)),
             _waiting(_hash(waiting)),
@@ -193,6 +197,7 @@ class Store:
             unanswered=int(unanswered),
             suspect=int(suspect),
             broke_us=int(broke),
+            instead=instead.decode(),
             counted={job_id: int(rows) for job_id, rows in _hash(counted).items()},
         )
 
@@ -223,8 +228,8 @@ class Store:
         open_for_s: float,
         clock_offset_us: int,
         expires_s: int,
-    ) -> tuple[Frozen, frozenset[str]]:
-        """Fix a batch. Returns it, and the ids that stay out of it because they are finished or cancelled."""
+    ) -> tuple[Frozen, frozenset[str], frozenset[str]]:
+        """Fix a batch. Returns it, the ids that stay out of it, being finished, and of those the revoked."""
         args: list[Any] = [place.lease, place.partition, place.lane, new.batch, new.replaces, new.span, new.identity]
         args += [new.attempt, int(start_within_s * 1e6), int(open_for_s * 1e6), clock_offset_us]
         args.append("" if new.keep_stamp_us is None else new.keep_stamp_us)
@@ -236,7 +241,7 @@ class Store:
             args += (job_id, letter)
         for job_id, record in new.started:
             args += (job_id, record)
-        stamp, start_by, open_until, out = self._run("freeze", *args)
+        stamp, start_by, open_until, out, revoked = self._run("freeze", *args)
         excluded = frozenset(each.decode() for each in out)
         frozen = Frozen(
             batch=new.batch,
@@ -249,7 +254,16 @@ class Store:
             counts=new.counts,
             open_until_us=int(open_until),
         )
-        return frozen, excluded
+        return frozen, excluded, frozenset(each.decode() for each in revoked)
+
+    def discard(self, place: Place, *, most: int, expires_s: int) -> tuple[int, int, list[str]]:
+        """Throw away as many messages at the head as were purged, and no more than `most`.
+
+        Returns how many are still to go, how many messages there are then, and the ids of jobs that had been tried.
+        """
+        at = wire.isoformat(datetime.now(UTC))
+        answer = self._run("discard", place.lease, place.partition, place.lane, most, expires_s, at)
+        return int(answer[0]), int(answer[1]), [each.decode() for each in answer[2]]
 
     def settle(
         self,
@@ -290,7 +304,7 @@ class Store:
         Returns what each was: QUEUED, RETRY or UNKNOWN, which are revoked now, or the state in which it is left.
         """
         at = wire.isoformat(datetime.now(UTC))
-        answers = self._run("revoke", expires_s, at, reason, *job_ids)
+        answers = self._run("revoke", expires_s, at, reason, 1, *job_ids)
         return {job_id: answer.decode() for job_id, answer in zip(job_ids, answers, strict=True)}
 
     def _run(self, name: str, *args: Any) -> Any:

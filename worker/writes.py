@@ -225,12 +225,13 @@ class WriteLane:
         )
         shared = {**receipt, "notes": list(notes)} if notes else receipt
         committed = Committed(shared, finished_at=receipt["finished_at"])
+        tries = self._desk.tries(members, before=frozen.attempt)
         left = self._desk.settle(
             place,
             frozen,
             remove=plan.span,
             members=members,
-            outcomes=[committed.outcome(member, counts.get(member.id)) for member in members],
+            outcomes=[committed.outcome(m, counts.get(m.id), tries.get(m.id, ())) for m in members],
             refused=refused,
         )
         return Turn.of(left)

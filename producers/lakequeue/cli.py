@@ -9,7 +9,7 @@ from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 
-from lakequeue import dead_commands, job_commands, load, options
+from lakequeue import dead_commands, job_commands, load, operator_commands, options
 from lakequeue.client import Queue
 from lakequeue.csv_types import parse_columns
 from lakequeue.errors import LakequeueError
@@ -39,6 +39,9 @@ queued. Give jobs ids of your own and the same file can be sent again without ha
 
 A bad line is reported on standard error as {"error": true, "line": N, "message": …, "details": …}. Sending stops
 there, with what came before it sent and nothing after it; with --keep-going the rest is sent."""
+_STATUS = """\
+Print what happened to jobs so far: on a terminal each step with its time, and the id of the statement for Databricks'
+query history; else, or with --json, one JSON object a line."""
 _LOAD = """\
 Write the rows of a CSV file into a table. Its first line names the columns. The file is read once before anything is
 sent, to find the columns' types and to check every value: a file with a bad value sends nothing.
@@ -135,11 +138,12 @@ def parser() -> argparse.ArgumentParser:
         )
 
     _add_enqueue(command("enqueue", "send jobs, one JSON object a line", _ENQUEUE))
-    _add_status(command("status", "print the state of jobs now", "Print each job's state now, one JSON object a line."))
+    _add_status(command("status", "print what happened to jobs so far", _STATUS))
     _add_wait(
         command("wait", "print the outcomes of jobs", "Print each job's outcome, one JSON object a line, in order.")
     )
     _add_load(command("load", "write the rows of a CSV file into a table", _LOAD, _AGAIN))
+    operator_commands.add_to(command, _queue)
     dead = command("dead", "list, replay or drop jobs that failed for good", dead_commands.DESCRIPTION)
     dead_commands.add_to(dead, common, _queue)
     return top
@@ -153,6 +157,7 @@ def _add_enqueue(command: argparse.ArgumentParser) -> None:
 
 def _add_status(command: argparse.ArgumentParser) -> None:
     command.add_argument("ids", metavar="ID", nargs="+", help="a job's id, or - for ids on standard input")
+    command.add_argument("--json", action="store_true", help="one JSON object a line, also on a terminal")
     command.set_defaults(run=_run_status)
 
 
@@ -219,7 +224,7 @@ def _run_enqueue(args: argparse.Namespace) -> int:
 
 def _run_status(args: argparse.Namespace) -> int:
     with _queue(args) as queue:
-        return job_commands.status(queue, args.ids)
+        return job_commands.status(queue, args.ids, as_json=args.json)
 
 
 def _run_wait(args: argparse.Namespace) -> int:

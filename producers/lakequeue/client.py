@@ -31,6 +31,7 @@ from lakequeue.settings import Settings, connect
 
 if TYPE_CHECKING:
     from lakequeue.dead_letters import DeadLetters
+    from lakequeue.operations import Operations
 
 __all__ = ["Handle", "Queue"]
 
@@ -74,6 +75,13 @@ class Queue:
         from lakequeue.dead_letters import DeadLetters
 
         return DeadLetters(self, self._redis)
+
+    @cached_property
+    def operations(self) -> Operations:
+        """What an operator asks of the queue and does to it: tables, jobs, errors, costs, workers, pauses."""
+        from lakequeue.operations import Operations
+
+        return Operations(self, self._redis)
 
     def write(self, table: str, data: Sequence[Mapping[str, Any]] | Mapping[str, Any], **fields: Any) -> Handle:
         """Enqueue rows to append, or with `mode="upsert"` or `"insert_if_absent"` and `key_columns` to merge by key.

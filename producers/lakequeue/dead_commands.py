@@ -4,20 +4,20 @@ from __future__ import annotations
 
 import argparse
 import json
-import shutil
 import sys
 from base64 import b64encode
 from collections.abc import Callable, Iterable, Iterator
 from itertools import islice
 from typing import Any
 
-from lakequeue import options, wire
+from lakequeue import options, tabular, wire
 from lakequeue.client import Queue
 from lakequeue.dead_letters import Selection
 from lakequeue.errors import UnknownLetter
 from lakequeue.identifiers import TableName
 from lakequeue.job_commands import ids
 from lakequeue.letters import DeadLetter
+from lakequeue.tabular import say, write
 
 FAILED = 1
 UNUSABLE = 2
@@ -134,7 +134,7 @@ def _show(queue: Queue, args: argparse.Namespace) -> int:
         shown = letter.to_json()
         if args.payload:
             shown = {**shown, "details": dict(letter.details), "payload": _payload(letter)}
-        _write(json.dumps(shown) if args.json or not sys.stdout.isatty() else json.dumps(shown, indent=2))
+        write(json.dumps(shown) if args.json or not sys.stdout.isatty() else json.dumps(shown, indent=2))
     return code
 
 
@@ -151,12 +151,12 @@ def _replay(queue: Queue, args: argparse.Namespace) -> int:
                 continue
             new += not done.handle.known
             known += done.handle.known
-            _write(done.handle.id)
+            write(done.handle.id)
     finally:
         sys.stdout.flush()
         told = f"{_letters(new)} replayed"
         told += f", {known:,} before" if known else ""
-        _say(told + (f"; {failed:,} not replayed" if failed else ""))
+        say(told + (f"; {failed:,} not replayed" if failed else ""))
     return FAILED if failed else 0
 
 
@@ -165,7 +165,7 @@ def _drop(queue: Queue, args: argparse.Namespace) -> int:
     if (code := _held_back(selection, args, "drop")) is not None:
         return code
     if _filtered(args) or not args.ids:
-        _say(f"{_letters(selection.drop())} dropped")
+        say(f"{_letters(selection.drop())} dropped")
         return 0
     dropped = failed = 0
     for letter_id in selection.ids or ():
@@ -175,7 +175,7 @@ def _drop(queue: Queue, args: argparse.Namespace) -> int:
         except UnknownLetter as exc:
             failed += 1
             _complain(letter_id, exc.to_dict())
-    _say(f"{_letters(dropped)} dropped")
+    say(f"{_letters(dropped)} dropped")
     return FAILED if failed else 0
 
 
@@ -183,67 +183,41 @@ def _held_back(selection: Selection, args: argparse.Namespace, verb: str) -> int
     """The exit code, if it ends here: nothing chosen, a dry run, or nobody says yes. Ids alone need no yes."""
     filtered = _filtered(args) or args.all
     if not (args.ids or filtered):
-        _say(f"say which letters to {verb}: ids, --table, --error, --older-than, --newer-than, or --all")
+        say(f"say which letters to {verb}: ids, --table, --error, --older-than, --newer-than, or --all")
         return UNUSABLE
     if args.all and (args.ids or _filtered(args)):
-        _say("--all goes with no other choice of letters")
+        say("--all goes with no other choice of letters")
         return UNUSABLE
     done = "replayed" if verb == "replay" else "dropped"
     if args.dry_run:
         _print_letters(iter(selection), as_json=False)
-        _say(f"{_letters(selection.count())} would be {done}; nothing was")
+        say(f"{_letters(selection.count())} would be {done}; nothing was")
         return 0
     if not filtered or args.yes:
         return None
     count = selection.count()
     if not sys.stdin.isatty():
-        _say(f"{_letters(count)} would be {done}; nothing was: give --yes")
+        say(f"{_letters(count)} would be {done}; nothing was: give --yes")
         return UNUSABLE
     sys.stderr.write(f"{verb} {_letters(count)}? (y/N) ")
     sys.stderr.flush()
     if sys.stdin.readline().strip().lower() in ("y", "yes"):
         return None
-    _say(f"nothing was {done}")
+    say(f"nothing was {done}")
     return UNUSABLE
 
 
 def _print_letters(letters: Iterator[DeadLetter], *, as_json: bool) -> None:
-    if as_json or not sys.stdout.isatty():
-        for letter in letters:
-            _write(json.dumps(letter.to_json()))
-        return
-    for line in _table(letters, shutil.get_terminal_size().columns):
-        _write(line)
+    tabular.show(letters, _HEADINGS, _cells, DeadLetter.to_json, as_json=as_json)
 
 
 _HEADINGS = ("FAILED AT", "ID", "TABLE", "OP", "ROWS", "ERROR", "COMMITTED", "REASON")
-_TAKEN_TOGETHER = 100
-
-
-def _table(letters: Iterator[DeadLetter], width: int) -> Iterator[str]:
-    """Lines of a table; its columns grow as wider letters come, and its lines end at `width`."""
-    widths = [len(heading) for heading in _HEADINGS[:-1]]
-    first = True
-    while some := list(islice(letters, _TAKEN_TOGETHER)):
-        rows = [_cells(letter) for letter in some]
-        rows = [_HEADINGS, *rows] if first else rows
-        first = False
-        widths = [max(width, *(len(row[i]) for row in rows)) for i, width in enumerate(widths)]
-        for row in rows:
-            *cells, reason = row
-            line = "  ".join(cell.ljust(width) for cell, width in zip(cells, widths, strict=True))
-            yield f"{line}  {reason}"[: max(width, len(line))].rstrip()
 
 
 def _cells(letter: DeadLetter) -> tuple[str, ...]:
-    at = letter.at.astimezone().strftime("%Y-%m-%d %H:%M:%S") if letter.at else ""
     rows = "" if letter.rows is None else str(letter.rows)
-    told = (at, letter.id, letter.table, letter.op, rows, letter.error, letter.committed, letter.reason)
-    return tuple(_printable(each or "") for each in told)
-
-
-def _printable(text: str) -> str:
-    return "".join(each if each.isprintable() else "?" for each in text)
+    told = (letter.id, letter.table, letter.op, rows, letter.error, letter.committed, letter.reason)
+    return (tabular.local(letter.at), *(each or "" for each in told))
 
 
 def _payload(letter: DeadLetter) -> Any:
@@ -267,12 +241,3 @@ def _letters(count: int) -> str:
 def _complain(letter_id: str, error: Iterable[tuple[str, Any]] | dict[str, Any]) -> None:
     sys.stdout.flush()
     sys.stderr.write(json.dumps({"id": letter_id, **dict(error)}) + "\n")
-
-
-def _say(line: str) -> None:
-    sys.stderr.write(f"lakequeue: {line}\n")
-    sys.stderr.flush()
-
-
-def _write(line: str) -> None:
-    sys.stdout.write(line + "\n")

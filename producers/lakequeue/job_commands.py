@@ -7,6 +7,7 @@ import sys
 import time
 from collections.abc import Callable, Iterable, Iterator, Sequence
 from contextlib import AbstractContextManager, nullcontext
+from datetime import datetime
 from io import BufferedReader
 from typing import Any, cast
 
@@ -15,7 +16,9 @@ from lakequeue.client import Queue
 from lakequeue.errors import InvalidJob, JobConflict, JobTimeout, LakequeueError, QueueFull, UnknownJob
 from lakequeue.handle import Handle
 from lakequeue.identifiers import check_job_id
+from lakequeue.job_states import JobHistory
 from lakequeue.jobs import Job, parse_job
+from lakequeue.tabular import printable, say, write
 
 FAILED = 1
 TIMED_OUT = 3
@@ -113,10 +116,74 @@ def _answers(queue: Queue, jobs: Sequence[Job], keep_going: bool) -> Iterator[Ha
         yield exc
 
 
-def status(queue: Queue, job_ids: Iterable[str]) -> int:
-    """Print the state of each job now. Returns the exit code."""
-    unknown, _ = _print_each(job_ids, queue.record)
-    return FAILED if unknown else 0
+def status(queue: Queue, job_ids: Iterable[str], *, as_json: bool) -> int:
+    """Print what happened to each job so far: on a terminal line by line, else as JSON. Returns the exit code."""
+    if as_json or not sys.stdout.isatty():
+        unknown, _ = _print_each(job_ids, queue.record)
+        return FAILED if unknown else 0
+    code = 0
+    for job_id in ids(job_ids):
+        try:
+            history = queue.operations.history(job_id)
+        except (UnknownJob, ValueError) as exc:
+            say(str(exc))
+            code = FAILED
+            continue
+        for line in lines_of(history):
+            write(line)
+    return code
+
+
+def lines_of(history: JobHistory) -> Iterator[str]:
+    """A job's history for a person, with no value of a row."""
+    rows = "" if history.rows is None else f" of {history.rows:,} row{'' if history.rows == 1 else 's'}"
+    where = f" {'from' if history.op in ('read', 'delete') else 'to'} {history.table}" if history.table else ""
+    yield printable(f"{history.id}  {history.state}  {history.op or 'job'}{rows}{where}")
+    for origin in history.replay_of[-1:]:
+        yield f"  replay of {origin}"
+    yield _event(history.enqueued_at, "enqueued")
+    for each in history.tries:
+        yield _event(each.get("at"), f"try {each.get('attempt')} in batch {each.get('batch')}: {each.get('error')}")
+    now, receipt = history.now, history.receipt
+    match history.state:
+        case "STARTED":
+            told = f"started, try {now.get('attempt')} in batch {now.get('batch')} by {now.get('worker')}"
+            yield _event(now.get("started_at"), told)
+        case "RETRY":
+            yield _event(now.get("next_try"), f"next try, after {now.get('attempts')} that met {now.get('error')}")
+        case "SUCCESS":
+            yield _event(receipt.get("started_at"), f"started, try {receipt.get('attempts')}")
+            jobs = receipt.get("batch_jobs")
+            others = f" with {jobs - 1:,} other jobs" if isinstance(jobs, int) and jobs > 1 else ""
+            batch = f" in batch {receipt['batch']}" if receipt.get("batch") else ""
+            took = f", {receipt['warehouse_ms']:,.0f} ms" if receipt.get("warehouse_ms") else ""
+            yield _event(history.ended_at, f"done: {receipt.get('rows')} rows{batch}{others}{took}")
+            for note in (*receipt.get("notes", ()), *receipt.get("warnings", ())):
+                yield f"  {note}"
+        case "FAILURE":
+            kind = now.get("error_class") or now.get("error")
+            state = f" ({now['sqlstate']})" if now.get("sqlstate") else ""
+            batch = f" in batch {now['batch']}" if now.get("batch") else ""
+            yield _event(
+                history.ended_at, f"failed{batch}: {kind}{state}, {now.get('committed', 'see its dead letter')}"
+            )
+            if history.replayed_as:
+                yield f"  replayed as {history.replayed_as}"
+            else:
+                yield f"  see: lakequeue dead show {history.id}"
+        case "REVOKED":
+            yield _event(history.ended_at, "cancelled")
+    if statement := receipt.get("statement"):
+        yield f"  statement {statement}: look it up in Databricks' query history"
+
+
+def _event(at: str | None, told: str) -> str:
+    try:
+        moment = datetime.fromisoformat(at) if at else None
+    except ValueError:
+        moment = None
+    shown = moment.astimezone().isoformat(sep=" ", timespec="milliseconds")[:23] if moment else "?"
+    return printable(f"  {shown:<23}  {told}")
 
 
 def wait(queue: Queue, job_ids: Iterable[str], timeout_s: float | None) -> int:

@@ -45,6 +45,17 @@ OUTBOX_FAILED = "lakequeue:outbox:failed"
 OUTBOX_LEASE = "lakequeue:outbox:lease"
 """String with a time to live: the token of the worker that sends callbacks."""
 
+DEAD_TABLES = "lakequeue:dead:tables"
+"""Hash: how many dead letters there are of each table; those of no table under the empty name."""
+
+COMMITS = "lakequeue:commits"
+"""Hash: when something was last committed in each table, Unix seconds."""
+
+PAUSED = "lakequeue:paused"
+"""Hash: the tables of which no batch is begun, each with the time (ISO 8601) since which."""
+
+PURGES = "lakequeue:purges"
+"""Hash: how many messages at the head of a lane are to be thrown away; whoever removes some counts them down."""
 
 SERVER = "lakequeue:server"
 """Hash: the server's `run_id` as it was seen last, and since when (`broke`, microseconds since 1970) another one
@@ -104,6 +115,28 @@ def counted(lane: Lane) -> str:
 def stamp(table: str) -> str:
     """String: the last stamp given out for a table, microseconds since 1970."""
     return "lakequeue:stamp:" + table
+
+
+def finished(table: str) -> str:
+    """List: the ids of the last few jobs of a table that ended, oldest first."""
+    return "lakequeue:finished:" + table
+
+
+def errors(minute: int) -> str:
+    """Hash: how many jobs failed for good or have to wait, in a minute since 1970, each `STATE CLASS table` with a
+    number, and `id STATE CLASS table` with the last of them."""
+    return f"lakequeue:errors:{minute}"
+
+
+def costs(hour: int) -> str:
+    """Hash: what an hour since 1970 cost, each `NAME table` with a number: `statements`, `ms` in the
+    warehouse, `jobs` and `rows`."""
+    return f"lakequeue:costs:{hour}"
+
+
+def worker(token: str) -> str:
+    """String with a time to live: what a worker last said of itself, in JSON."""
+    return "lakequeue:worker:" + token
 
 
 def lease(partition: Partition) -> str:

@@ -30,10 +30,12 @@ class Settings:
     max_queue_length: int = 2_000_000
     max_job_bytes: int = 900_000
     timeout_s: float = 5.0
+    result_expires_s: int = 86_400
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read `LAKEQUEUE_REDIS_URL`, `LAKEQUEUE_MAX_QUEUE_LENGTH` and `LAKEQUEUE_MAX_JOB_BYTES`.
+        """Read `LAKEQUEUE_REDIS_URL`, `LAKEQUEUE_MAX_QUEUE_LENGTH`, `LAKEQUEUE_MAX_JOB_BYTES` and
+        `LAKEQUEUE_RESULT_EXPIRES_S` (how long a cancelled job is remembered).
 
         Raises:
             ValueError: naming the variable that cannot be used.
@@ -43,6 +45,7 @@ class Settings:
             redis_url=environ.get("LAKEQUEUE_REDIS_URL") or DEFAULT_URL,
             max_queue_length=_positive(environ, "LAKEQUEUE_MAX_QUEUE_LENGTH", default.max_queue_length),
             max_job_bytes=_positive(environ, "LAKEQUEUE_MAX_JOB_BYTES", default.max_job_bytes),
+            result_expires_s=_positive(environ, "LAKEQUEUE_RESULT_EXPIRES_S", default.result_expires_s),
         )
 
 

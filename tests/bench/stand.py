@@ -88,7 +88,12 @@ class Stand:
     def worker(self, *, ready: bool = True, **settings: str) -> Iterator[Worker]:
         """A worker of ours with its own defaults, but for short waits where something fails."""
         self._workers += 1
-        environ = {**worker_environ(self.redis.url, self.warehouse), "LAKEQUEUE_LEASE_TTL_S": "10", **settings}
+        environ = {
+            **worker_environ(self.redis.url, self.warehouse),
+            "LAKEQUEUE_LEASE_TTL_S": "10",
+            "LAKEQUEUE_EVENTS_PER_S": "0",  # all jobs are shown, as the peers show theirs
+            **settings,
+        }
         name = f"w{self._workers}"
         worker = Worker(environ, self.folder / f"{name}.log", name)
         try:

@@ -17,7 +17,7 @@ local function follow(callbacks, record)
 end
 
 -- include lakequeue/push
--- include worker/bury
+-- include lakequeue/letters_kept
 
 for i = 4, #ARGV, 12 do
   local verdict, id, digest, record, callbacks = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 9]

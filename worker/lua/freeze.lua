@@ -7,7 +7,8 @@
 --   number of settled jobs, for each: id, record; number of dead letters, for each: id, JSON;
 --   then for each job of the statement: id, record.
 -- `span` is how many messages at the list's head the batch covers, with those that are in no statement.
--- Returns: stamp, start_by, open_until (microseconds), and the ids that stay out because they have a final record.
+-- Returns: stamp, start_by, open_until (microseconds), the ids that stay out because they have a final record, and
+--   those of them that were revoked.
 local lease, partition, lane, batch, replaces = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
   return redis.error_reply('LEASELOST partition ' .. partition)
@@ -22,7 +23,8 @@ local function finished(id)
   local state = record and string.match(record, '^{"status": ?"(%u+)"')
   return state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED'
 end
--- include worker/bury
+-- include lakequeue/letters_kept
+-- include lakequeue/ended
 local time = redis.call('TIME')
 local now = tonumber(time[1]) * 1000000 + tonumber(time[2])
 local start_by = now + tonumber(ARGV[9]) + tonumber(ARGV[11])
@@ -37,10 +39,12 @@ elseif not stamp then
   redis.call('SET', key, string.format('%.0f', stamp))
 end
 local at = 17
+local done = {}
 local ended = {} -- true: before; a letter belongs to the outcome it came with, and may have been replayed or dropped since
 for _ = 1, tonumber(ARGV[16]) do
   ended[ARGV[at]] = finished(ARGV[at]) or false
   if not ended[ARGV[at]] then
+    done[#done + 1] = ARGV[at]
     redis.call('SET', 'celery-task-meta-' .. ARGV[at], ARGV[at + 1], 'EX', ARGV[14])
     redis.call('PUBLISH', 'celery-task-meta-' .. ARGV[at], ARGV[at + 1])
     local callbacks = redis.call('HGET', 'lakequeue:callbacks', ARGV[at])
@@ -51,6 +55,7 @@ for _ = 1, tonumber(ARGV[16]) do
   end
   at = at + 2
 end
+note_ended(string.sub(lane, 3), done, ARGV[14])
 local letters = tonumber(ARGV[at])
 at = at + 1
 for _ = 1, letters do
@@ -59,13 +64,14 @@ for _ = 1, letters do
   end
   at = at + 2
 end
-local ids, out = {}, {}
+local ids, out, revoked = {}, {}, {}
 for i = at, #ARGV, 2 do
   if finished(ARGV[i]) then
     out[#out + 1] = ARGV[i]
     -- A revoked job's record outlives its message, which goes when this batch is settled, or at a later try.
     if string.match(redis.call('GET', 'celery-task-meta-' .. ARGV[i]), '^{"status": ?"REVOKED"') then
       redis.call('EXPIRE', 'celery-task-meta-' .. ARGV[i], ARGV[14])
+      revoked[#revoked + 1] = ARGV[i]
     end
   else
     redis.call('SET', 'celery-task-meta-' .. ARGV[i], ARGV[i + 1])
@@ -78,7 +84,8 @@ end
 redis.call('DEL', frozen)
 redis.call('HSET', frozen, 'batch', batch, 'span', ARGV[6], 'identity', ARGV[7], 'attempt', ARGV[8],
   'stamp', text(stamp), 'start_by', text(start_by), 'open_until', text(open_until),
-  'ids', table.concat(ids, ' '), 'counts', ARGV[13])
+  'jobs', #ids, 'ids', table.concat(ids, ' '),
+  'counts', ARGV[13])
 local token = string.match(lease, '^(.*)#%d+$')
 redis.call('HSET', 'lakequeue:load:' .. lane, 'by', token, 'size', math.max(#ids, 1))
 redis.call('SADD', 'lakequeue:hand:' .. token, lane)
@@ -92,4 +99,4 @@ if redis.call('EXISTS', counted) == 1 then
     redis.call('HDEL', counted, id)
   end
 end
-return { text(stamp), text(start_by), text(open_until), out }
+return { text(stamp), text(start_by), text(open_until), out, revoked }

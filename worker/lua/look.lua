@@ -7,8 +7,8 @@
 -- statement is counted by itself: the worker only waited then, and was more likely killed than killed by the job.
 -- Returns: frozen, wait, messages; how many jobs to take at most; how often a worker died with one and nothing else
 -- before it sent it, and how often after; how much of a suspect it is, from 0; since when (microseconds since 1970, or
--- 0) another server answers than before, as a restart or a failover may have lost something; and the counts of jobs that
--- are known from an earlier try.
+-- 0) another server answers than before, as a restart or a failover may have lost something; the counts of jobs that
+-- are known from an earlier try; and `purge` or `paused` if that is to be done instead.
 local lease, partition, lane = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
   return redis.error_reply('LEASELOST partition ' .. partition)
@@ -23,6 +23,16 @@ local frozen = redis.call('HGETALL', 'lakequeue:frozen:' .. lane)
 local waiting = redis.call('HGETALL', 'lakequeue:wait:' .. lane)
 local list = 'lakequeue:jobs:' .. lane
 local limit, alone, unanswered, beside, broke, counted = 0, 0, 0, 0, 0, {}
+if ARGV[6] then
+  -- Of a table that is paused nothing is taken; what is to be thrown away is, but what may have taken effect is not.
+  local purge = redis.call('HGET', 'lakequeue:purges', lane)
+  if purge and #frozen == 0 and redis.call('EXISTS', 'lakequeue:counted:' .. lane) == 0 then
+    return { {}, {}, {}, 0, 0, 0, 0, 0, {}, 'purge' }
+  end
+  if redis.call('HEXISTS', 'lakequeue:paused', string.sub(lane, 3)) == 1 then
+    return { frozen, waiting, {}, 0, 0, 0, 0, 0, {}, 'paused' }
+  end
+end
 if ARGV[6] then
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   local known = redis.call('HMGET', 'lakequeue:server', 'run', 'broke')
@@ -69,4 +79,4 @@ if ARGV[6] then
   counted = redis.call('HGETALL', 'lakequeue:counted:' .. lane)
 end
 local messages = redis.call('LRANGE', list, ARGV[4], ARGV[5])
-return { frozen, waiting, messages, limit, alone, unanswered, alone + math.min(unanswered, 1) + math.max(beside - 1, 0), broke, counted }
+return { frozen, waiting, messages, limit, alone, unanswered, alone + math.min(unanswered, 1) + math.max(beside - 1, 0), broke, counted, '' }

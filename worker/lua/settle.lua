@@ -13,7 +13,9 @@ local frozen = 'lakequeue:frozen:' .. lane
 if redis.call('HGET', frozen, 'batch') ~= batch then
   return -1
 end
--- include worker/bury
+-- include lakequeue/letters_kept
+-- include lakequeue/ended
+local table_name = string.sub(lane, 3)
 local outcomes = tonumber(ARGV[11])
 local counted = 'lakequeue:counted:' .. lane
 if redis.call('EXISTS', counted) == 1 then
@@ -24,6 +26,7 @@ if redis.call('EXISTS', counted) == 1 then
   end
 end
 local ended = {} -- before: a letter belongs to the outcome it came with, and may have been replayed or dropped since
+local done, waiting, committed = {}, {}, false
 local any_callbacks = redis.call('EXISTS', 'lakequeue:callbacks') == 1
 for i = 12, 11 + outcomes * 3, 3 do
   local key = 'celery-task-meta-' .. ARGV[i]
@@ -33,6 +36,8 @@ for i = 12, 11 + outcomes * 3, 3 do
     ended[ARGV[i]] = true
   else
     if ARGV[i + 1] == '1' then
+      done[#done + 1] = ARGV[i]
+      committed = committed or string.match(ARGV[i + 2], '^{"status": ?"SUCCESS"') ~= nil
       redis.call('SET', key, ARGV[i + 2], 'EX', ARGV[6])
       redis.call('PUBLISH', key, ARGV[i + 2])
       local callbacks = any_callbacks and redis.call('HGET', 'lakequeue:callbacks', ARGV[i])
@@ -41,6 +46,7 @@ for i = 12, 11 + outcomes * 3, 3 do
         redis.call('HDEL', 'lakequeue:callbacks', ARGV[i])
       end
     else
+      waiting[#waiting + 1] = ARGV[i]
       redis.call('SET', key, ARGV[i + 2])
     end
   end
@@ -53,10 +59,22 @@ end
 local list = 'lakequeue:jobs:' .. lane
 if tonumber(ARGV[5]) > 0 then
   redis.call('LTRIM', list, ARGV[5], -1)
+  if redis.call('HEXISTS', 'lakequeue:purges', lane) == 1
+    and redis.call('HINCRBY', 'lakequeue:purges', lane, -ARGV[5]) <= 0 then
+    redis.call('HDEL', 'lakequeue:purges', lane)
+  end
+end
+note_ended(table_name, done, ARGV[6])
+if committed and string.sub(lane, 1, 1) == 'w' then
+  redis.call('HSET', 'lakequeue:commits', table_name, ARGV[7])
 end
 redis.call('DEL', frozen, 'lakequeue:wait:' .. lane)
 if ARGV[8] ~= '' then
-  redis.call('HSET', 'lakequeue:wait:' .. lane, 'attempts', ARGV[8], 'until', ARGV[9], 'error', ARGV[10])
+  redis.call('HSET', 'lakequeue:wait:' .. lane, 'attempts', ARGV[8], 'until', ARGV[9], 'error', ARGV[10],
+    'jobs', #waiting)
+  if #waiting > 0 then
+    count_error('RETRY', ARGV[10], table_name, #waiting, waiting[#waiting], ARGV[7])
+  end
 end
 local left = redis.call('LLEN', list)
 redis.call('SREM', 'lakequeue:hand:' .. string.match(lease, '^(.*)#%d+$'), lane)

@@ -5,13 +5,13 @@
 -- having the new id; gone, the letter not being there any more, or another one; full. Nothing is tried after `full`.
 
 -- include lakequeue/push
+-- include lakequeue/letters_kept
 
 local limit = tonumber(ARGV[1])
 local answers = {}
 
 local function leave(id, new)
-  redis.call('HDEL', 'lakequeue:dead', id)
-  redis.call('ZREM', 'lakequeue:dead:index', id)
+  unbury(id)
   local key = 'celery-task-meta-' .. id
   local record = redis.call('GET', key)
   if record and string.match(record, '^{"status": ?"FAILURE"') and string.sub(record, -1) == '}' then

@@ -47,7 +47,7 @@ class Owner:
             Settings(),
             Breaker(_no_statement, first_s=1, longest_s=1),
             worker=name,
-            notify=lambda *_: None,
+            notify=lambda *_, **__: None,
         )
         self._place: Place | None = None
         self._seen: Head | None = None

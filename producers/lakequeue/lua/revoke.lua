@@ -1,0 +1,29 @@
+#!lua flags=allow-oom
+-- Revoke jobs that are not running, and, if asked to, remember the ids of those that are not known yet.
+-- ARGV: seconds a finished record lives, now (ISO 8601), reason, '1' to remember unknown ids, then ids.
+-- Returns one word a job: QUEUED, RETRY or UNKNOWN, which it revoked, or the state in which it left the job.
+local answers = {}
+
+-- include lakequeue/revoked
+-- include lakequeue/ended
+
+for i = 5, #ARGV do
+  local id = ARGV[i]
+  local state = state_of(id)
+  local told = state ~= 'UNKNOWN' and state ~= 'UNREADABLE' and cjson.decode(record_of(id))
+  local table_name = told and type(told['table']) == 'string' and told['table'] or ''
+  if state == 'RETRY' and redis.call('HEXISTS', 'lakequeue:counted:w:' .. table_name, id) == 1 then
+    state = 'STARTED' -- one that may have taken effect already is as good as running
+  end
+  if state == 'QUEUED' or state == 'RETRY' or (state == 'UNKNOWN' and ARGV[4] == '1') then
+    local delayed = redis.call('ZREM', 'lakequeue:eta', id) == 1
+    redis.call('HDEL', 'lakequeue:eta:jobs', id)
+    -- A message in a lane: freezing leaves it out, and lets the record expire.
+    revoke(id, ARGV[3], ARGV[2], (delayed or state == 'UNKNOWN') and ARGV[1])
+    if table_name ~= '' then
+      note_ended(table_name, { id }, ARGV[1])
+    end
+  end
+  answers[#answers + 1] = state
+end
+return answers

@@ -1,0 +1,192 @@
+"""What a worker counts: jobs, batches, statements, errors. Told by the lanes, read by metrics, pulse and operators."""
+
+from __future__ import annotations
+
+import threading
+import time
+from bisect import bisect_left
+from collections import Counter, deque
+from collections.abc import Callable, Sequence
+from dataclasses import dataclass, field
+from datetime import datetime
+
+from tasks.records import Member, Outcome
+from tasks.sql import Statement
+from worker.warehouse import Answer, StatementFailed
+
+OTHER = "other"
+"""In the place of a table or an error of which there are too many."""
+
+MOST_TABLES = 500
+MOST_ERRORS = 100
+
+SECONDS = (0.01, 0.025, 0.05, 0.1, 0.25, 0.5, 1.0, 2.5, 5.0, 10.0, 30.0, 60.0, 300.0, 1800.0)
+"""Bounds of the buckets of times."""
+
+SIZES = (1.0, 3.0, 10.0, 30.0, 100.0, 300.0, 1000.0, 3000.0, 10_000.0, 50_000.0)
+"""Bounds of the buckets of batches."""
+
+RATE_S = 60.0
+"""Rates are those of so many seconds."""
+
+
+@dataclass(slots=True)
+class Distribution:
+    """How often values fell between bounds; the last count is of those beyond all."""
+
+    bounds: tuple[float, ...]
+    counts: list[int] = field(default_factory=list)
+    total: float = 0.0
+
+    def __post_init__(self) -> None:
+        self.counts = [0] * (len(self.bounds) + 1)
+
+    def add(self, value: float) -> None:
+        self.counts[bisect_left(self.bounds, value)] += 1
+        self.total += value
+
+
+class Figures:
+    """May be used by several threads. All of it counts from the worker's start and never grows beyond its bounds."""
+
+    def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
+        self._lock = threading.Lock()
+        self._clock = clock
+        self.jobs: Counter[tuple[str, str, str]] = Counter()
+        """By table, kind of job and state."""
+
+        self.retries: Counter[str] = Counter()
+        self.dead: Counter[str] = Counter()
+        self.statements: Counter[str] = Counter()
+        self.warehouse_s: dict[str, float] = {}
+        self.failures: Counter[str] = Counter()
+        self.statement_s: dict[str, Distribution] = {}
+        self.queue_s: dict[str, Distribution] = {}
+        self.batch_jobs = Distribution(SIZES)
+        self.batch_rows = Distribution(SIZES)
+        self._costs: dict[str, Counter[str]] = {}
+        self._tables: set[str] = set()
+        self._errors: set[str] = set()
+        self._done: deque[tuple[float, int, int]] = deque()
+        self._sums = [0, 0]
+
+    def measured(self, execute: Callable[[Statement], Answer]) -> Callable[[Statement], Answer]:
+        """The same sending of statements, each counted with its time, whatever comes of it."""
+
+        def measuring(statement: Statement) -> Answer:
+            began = self._clock()
+            try:
+                return execute(statement)
+            except StatementFailed as exc:
+                with self._lock:
+                    self.failures[self._error(exc.failure.code)] += 1
+                raise
+            finally:
+                self._sent(statement, self._clock() - began)
+
+        return measuring
+
+    def _sent(self, statement: Statement, seconds: float) -> None:
+        with self._lock:
+            table = self._table(statement.table)
+            self.statements[table] += 1
+            self.warehouse_s[table] = self.warehouse_s.get(table, 0.0) + seconds
+            self.statement_s.setdefault(statement.kind, Distribution(SECONDS)).add(seconds)
+            cost = self._costs.setdefault(statement.table, Counter())
+            cost["statements"] += 1
+            cost["ms"] += round(seconds * 1000)
+            self._sums[1] += 1
+
+    def notify(
+        self, happened: str, members: Sequence[Member], outcomes: Sequence[Outcome], /, *, batch: str = ""
+    ) -> None:
+        """Told what happened to jobs, as events are."""
+        if not members:
+            return
+        match happened:
+            case "started":
+                self._started(members)
+            case "settled":
+                self._settled(members, outcomes)
+            case "revoked" | "expired":
+                with self._lock:
+                    for member in members:
+                        self.jobs[self._table(member.table), _op(member.task), "REVOKED"] += 1
+
+    def _started(self, members: Sequence[Member]) -> None:
+        now = time.time()
+        ages = [(_op(member.task), age) for member in members if (age := _age_s(member.enqueued_at, now)) is not None]
+        with self._lock:
+            self.batch_jobs.add(len(members))
+            self.batch_rows.add(sum(member.rows for member in members))
+            for op, age in ages:
+                self.queue_s.setdefault(op, Distribution(SECONDS)).add(age)
+
+    def _settled(self, members: Sequence[Member], outcomes: Sequence[Outcome]) -> None:
+        counts = Counter(
+            (member.table, member.task, outcome.state, outcome.error)
+            for member, outcome in zip(members, outcomes, strict=True)
+        )
+        rows = sum(m.rows for m, o in zip(members, outcomes, strict=True) if o.state == "SUCCESS")
+        with self._lock:
+            for (table, task, state, error), count in counts.items():
+                self.jobs[self._table(table), _op(task), state] += count
+                if state == "RETRY":
+                    self.retries[self._error(error or "")] += count
+                elif state == "FAILURE":
+                    self.dead[self._error(error or "")] += count
+                if state != "RETRY":
+                    self._costs.setdefault(table, Counter())["jobs"] += count
+                    self._sums[0] += count
+            self._costs.setdefault(members[0].table, Counter())["rows"] += rows
+
+    def take_costs(self) -> dict[str, Counter[str]]:
+        """What was counted by table since it was taken last."""
+        with self._lock:
+            taken, self._costs = self._costs, {}
+        return taken
+
+    def give_back(self, costs: dict[str, Counter[str]]) -> None:
+        """Costs that could not be told."""
+        with self._lock:
+            for table, cost in costs.items():
+                self._costs.setdefault(table, Counter()).update(cost)
+
+    def rates(self) -> tuple[float, float]:
+        """Finished jobs and statements a second, lately: of the last minute, or since the start."""
+        with self._lock:
+            now = self._clock()
+            self._done.append((now, self._sums[0], self._sums[1]))
+            while len(self._done) > 2 and now - self._done[1][0] >= RATE_S:
+                self._done.popleft()
+            then, jobs, statements = self._done[0]
+            passed = now - then
+            if passed <= 0:
+                return 0.0, 0.0
+            return (self._sums[0] - jobs) / passed, (self._sums[1] - statements) / passed
+
+    def _table(self, table: str) -> str:
+        return _bounded(table, self._tables, MOST_TABLES)
+
+    def _error(self, error: str) -> str:
+        return _bounded(error or OTHER, self._errors, MOST_ERRORS)
+
+
+def _bounded(name: str, known: set[str], most: int) -> str:
+    if name in known:
+        return name
+    if len(known) >= most:
+        return OTHER
+    known.add(name)
+    return name
+
+
+def _op(task: str) -> str:
+    return task.removeprefix("records.") or OTHER
+
+
+def _age_s(enqueued_at: str, now: float) -> float | None:
+    try:
+        return max(0.0, now - datetime.fromisoformat(enqueued_at).timestamp())
+    except ValueError:
+        return None

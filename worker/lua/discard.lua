@@ -1,0 +1,52 @@
+#!lua flags=allow-oom
+-- Throw away messages at a lane's head that were purged: their jobs are revoked. Nothing is frozen there.
+-- ARGV: lease, partition, lane, how many at most, seconds a finished record lives, now (ISO 8601).
+-- Returns: how many are still to be thrown away, how many messages the lane holds then, and the ids of the jobs that
+--   had been tried.
+local lease, partition, lane = ARGV[1], ARGV[2], ARGV[3]
+if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
+  return redis.error_reply('LEASELOST partition ' .. partition)
+end
+if redis.call('EXISTS', 'lakequeue:frozen:' .. lane) == 1 then
+  return redis.error_reply('FROZEN ' .. lane .. ' holds a batch')
+end
+
+-- include lakequeue/revoked
+-- include lakequeue/ended
+
+local list = 'lakequeue:jobs:' .. lane
+local to_go = tonumber(redis.call('HGET', 'lakequeue:purges', lane) or 0)
+local messages = redis.call('LRANGE', list, 0, math.min(to_go, tonumber(ARGV[4])) - 1)
+if to_go <= 0 then
+  messages = {}
+end
+local tried, gone = {}, {}
+for _, message in ipairs(messages) do
+  local id = string.match(string.sub(message, -4000), '"id": ?"([^"]+)"') or string.match(message, '"id": ?"([^"]+)"')
+  local state = id and state_of(id)
+  if state == 'QUEUED' or state == 'RETRY' then
+    revoke(id, 'purged', ARGV[6], ARGV[5])
+    gone[#gone + 1] = id
+    if state == 'RETRY' then
+      tried[#tried + 1] = id
+    end
+  elseif state == 'REVOKED' then
+    redis.call('EXPIRE', 'celery-task-meta-' .. id, ARGV[5])
+  end
+end
+note_ended(string.sub(lane, 3), gone, ARGV[5])
+if #messages > 0 then
+  redis.call('LTRIM', list, #messages, -1)
+end
+local left = redis.call('LLEN', list)
+to_go = math.min(to_go - #messages, left)
+if to_go > 0 then
+  redis.call('HSET', 'lakequeue:purges', lane, to_go)
+else
+  redis.call('HDEL', 'lakequeue:purges', lane)
+end
+redis.call('DEL', 'lakequeue:wait:' .. lane, 'lakequeue:load:' .. lane)
+if left == 0 then
+  redis.call('SREM', 'lakequeue:ready:' .. partition, lane)
+end
+return { math.max(to_go, 0), left, tried }

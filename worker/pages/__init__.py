@@ -1,0 +1,1 @@
+"""What Flower shows of jobs: its pages with our columns, and the receipt of a job, read from Redis."""
