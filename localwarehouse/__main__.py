@@ -16,6 +16,7 @@ from localwarehouse.operations import Executor
 from localwarehouse.server import SQL_PATH, Parts, Server
 from localwarehouse.statement_log import StatementLog
 from localwarehouse.thrift_service import ThriftService
+from localwarehouse.workspace import Workspace
 
 # sqlglot takes some twenty frames for a pair of brackets.
 _RECURSION_LIMIT = 6_000
@@ -72,8 +73,9 @@ def main() -> int:
     log, faults = StatementLog(arguments.faults), Faults()
     service = ThriftService(Executor(engine, log, Deadlines(), _now), faults)
     identity = Identity(arguments.token, arguments.client_id, arguments.client_secret)
+    parts = Parts(service, identity, faults, log, Workspace(engine), arguments.faults)
     try:
-        server = Server(arguments.port, Parts(service, identity, faults, log, arguments.faults))
+        server = Server(arguments.port, parts)
     except OSError as exc:
         print(f"cannot listen on port {arguments.port}: {exc}", file=sys.stderr)
         return 1

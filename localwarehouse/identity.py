@@ -1,4 +1,4 @@
-"""Who may speak: bearer tokens, OAuth client credentials, and the two REST answers the SDK asks for."""
+"""Who may speak, and to what: bearer tokens, OAuth client credentials, the user, the warehouse."""
 
 import base64
 import binascii
@@ -6,13 +6,16 @@ import hashlib
 import hmac
 import time
 import urllib.parse
+from collections.abc import Sequence
 from dataclasses import dataclass
-from typing import Any
+from typing import Any, Literal
 
 USER = "local@localhost"
 WAREHOUSE_ID = "local"
 WORKSPACE_ID = "1"
 TOKEN_LIFETIME_S = 3600
+
+State = Literal["RUNNING", "STOPPED", "STARTING", "STOPPING", "DELETED", "DELETING"]
 
 
 @dataclass(frozen=True)
@@ -90,22 +93,29 @@ def authorization_server(host: str) -> dict[str, Any]:
     }
 
 
-def rest_answer(path: str) -> dict[str, Any] | None:
-    """The REST calls a client's checks make; None is 404. None of them wakes a warehouse."""
-    if path == f"/api/2.0/sql/warehouses/{WAREHOUSE_ID}":
-        return {
-            "id": WAREHOUSE_ID,
-            "name": "local warehouse",
-            "state": "RUNNING",
-            "cluster_size": "2X-Small",
-            "warehouse_type": "PRO",
-            "enable_serverless_compute": True,
-            "auto_stop_mins": 0,
-            "num_clusters": 1,
-            "min_num_clusters": 1,
-            "max_num_clusters": 1,
-            "creator_name": USER,
-        }
-    if path == "/api/2.0/preview/scim/v2/Me":
-        return {"id": "1", "userName": USER, "displayName": "Local user", "active": True}
-    return None
+def warehouse(state: State) -> dict[str, Any]:
+    """The warehouse as `/api/2.0/sql/warehouses/<id>` tells of it."""
+    return {
+        "id": WAREHOUSE_ID,
+        "name": "local warehouse",
+        "state": state,
+        "cluster_size": "2X-Small",
+        "warehouse_type": "PRO",
+        "enable_serverless_compute": True,
+        "auto_stop_mins": 0,
+        "num_clusters": 1,
+        "min_num_clusters": 1,
+        "max_num_clusters": 1,
+        "creator_name": USER,
+    }
+
+
+def me(groups: Sequence[str]) -> dict[str, Any]:
+    """The user as `/api/2.0/preview/scim/v2/Me` tells of it."""
+    return {
+        "id": "1",
+        "userName": USER,
+        "displayName": "Local user",
+        "active": True,
+        "groups": [{"display": group, "type": "direct", "value": str(at)} for at, group in enumerate(groups)],
+    }

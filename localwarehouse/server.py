@@ -18,10 +18,10 @@ from localwarehouse.identity import (
     Identity,
     authorization_server,
     discovery,
-    rest_answer,
 )
 from localwarehouse.statement_log import StatementLog
 from localwarehouse.thrift_service import InvalidMessage, ThriftService
+from localwarehouse.workspace import Workspace
 
 _log = logging.getLogger(__name__)
 
@@ -38,6 +38,7 @@ class Parts:
     identity: Identity
     faults: Faults
     log: StatementLog
+    workspace: Workspace
     with_faults: bool
 
 
@@ -104,7 +105,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif url.path.startswith("/control/"):
             self._control("GET", url, b"")
         else:
-            self._rest(url.path)
+            self._rest(url)
 
     def do_POST(self) -> None:
         url = urllib.parse.urlsplit(self.path)
@@ -121,7 +122,7 @@ class _Handler(BaseHTTPRequestHandler):
         elif url.path.startswith("/control/"):
             self._control("POST", url, body)
         else:
-            self._rest(url.path)
+            self._rest(url)
 
     def do_DELETE(self) -> None:
         url = urllib.parse.urlsplit(self.path)
@@ -149,6 +150,7 @@ class _Handler(BaseHTTPRequestHandler):
         return False
 
     def _thrift(self, body: bytes) -> None:
+        self.server.parts.workspace.wake()
         try:
             reply = self.server.parts.thrift.handle(body)
         except DropConnection:
@@ -162,12 +164,10 @@ class _Handler(BaseHTTPRequestHandler):
         else:
             self._send(200, "application/x-thrift", reply)
 
-    def _rest(self, path: str) -> None:
-        answer = rest_answer(path) if self.command == "GET" else None
-        if answer is None:
-            self._json(404, _error("ENDPOINT_NOT_FOUND", f"No API found for '{self.command} {path}'"))
-        else:
-            self._json(200, answer, {"x-databricks-org-id": WORKSPACE_ID})
+    def _rest(self, url: urllib.parse.SplitResult) -> None:
+        found = self.server.parts.workspace.answer(url) if self.command == "GET" else None
+        status, document = found or (404, _error("ENDPOINT_NOT_FOUND", f"No API found for '{self.command} {url.path}'"))
+        self._json(status, document, {"x-databricks-org-id": WORKSPACE_ID} if found is not None else None)
 
     def _control(self, method: str, url: urllib.parse.SplitResult, body: bytes) -> None:
         parts = self.server.parts
@@ -188,9 +188,13 @@ class _Handler(BaseHTTPRequestHandler):
         elif call == ("DELETE", "/control/faults"):
             parts.faults.clear()
             self._json(200, {})
-        elif call == ("POST", "/control/faults"):
+        elif call == ("DELETE", "/control/workspace"):
+            parts.workspace.forget()
+            self._json(200, {})
+        elif call in (("POST", "/control/faults"), ("POST", "/control/workspace")):
+            script = parts.faults.add if url.path == "/control/faults" else parts.workspace.say
             try:
-                parts.faults.add(json.loads(body))
+                script(json.loads(body))
             except (InvalidRule, json.JSONDecodeError, UnicodeDecodeError) as exc:
                 self._json(400, _error("INVALID_PARAMETER_VALUE", str(exc)))
             else:

@@ -91,6 +91,10 @@ class LocalWarehouse:
     def clear_faults(self) -> None:
         self._control("DELETE", "/control/faults")
 
+    def workspace(self, **script: Any) -> None:
+        """What its REST API tells from now on, as `localwarehouse/scripted.py` reads it; the rest as at the start."""
+        self._control("POST", "/control/workspace", script)
+
     def injected(self) -> Counter[str]:
         """Requests that met a fault since the start, by action."""
         return Counter(self._control("GET", "/control/injected"))
@@ -107,6 +111,7 @@ class LocalWarehouse:
         """SIGTERM; returns the exit code."""
         if self._guest:
             self.clear_faults()
+            self.workspace()
             return 0
         self.process.terminate()
         return self._ended()

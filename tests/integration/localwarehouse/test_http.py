@@ -111,7 +111,12 @@ def test_counts_are_served_without_faults_and_the_rest_is_not(tmp_path: Path) ->
     server = LocalWarehouse(tmp_path / "warehouse", options=())
     try:
         assert ask(server, "GET", "/control/counts", AUTH) == (200, b"{}")
-        for method, path in (("GET", "/control/statements"), ("POST", "/control/faults"), ("POST", "/control/release")):
+        for method, path in (
+            ("GET", "/control/statements"),
+            ("POST", "/control/faults"),
+            ("POST", "/control/workspace"),
+            ("POST", "/control/release"),
+        ):
             assert ask(server, method, path, AUTH)[0] == 404
     finally:
         server.stop()
