@@ -3,12 +3,12 @@
 from __future__ import annotations
 
 import json
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
 from typing import Any
 
-from lakequeue.columns import ColumnType, from_describe, parse_type
+from lakequeue.columns import ColumnType, Unsupported, from_describe, parse_type
 from lakequeue.identifiers import TableName
 
 JOB_ID = "_job_id"
@@ -92,6 +92,18 @@ def _column(described: Mapping[str, Any]) -> Column:
         nullable=bool(described.get("nullable", True)),
         has_default=described.get("default") is not None,
     )
+
+
+def from_type_texts(name: TableName, columns: Iterable[tuple[str, str]]) -> Table:
+    """The table by its columns' names and types, as Unity Catalog's REST API spells them (`type_text`), and no more."""
+    return Table(name, tuple(Column(column, _from_text(text)) for column, text in columns), "")
+
+
+def _from_text(text: str) -> ColumnType:
+    try:
+        return parse_type(text.lower().partition(" collate ")[0])
+    except ValueError:
+        return Unsupported(text)
 
 
 def differences(table: Table, definition: Sequence[tuple[str, str]]) -> list[str]:

@@ -28,8 +28,11 @@ def main(argv: list[str] | None = None) -> int:
         epilog=f"Also, as of lakequeue: {', '.join(QUEUE_COMMANDS)}.",
     )
     commands = parser.add_subparsers(dest="command", required=True, metavar="COMMAND")
-    examine = commands.add_parser("doctor", help="check Redis, credentials, warehouse and versions")
+    examine = commands.add_parser("doctor", help="check Redis, credentials, warehouse, versions and privileges")
     examine.add_argument("--wake", action="store_true", help="send a statement even if that starts the warehouse")
+    examine.add_argument(
+        "--table", action="append", default=[], metavar="C.S.T", help="check what jobs on this table need; may be repeated"
+    )
     give = commands.add_parser("adopt", help="add the missing audit columns to a table, after showing the statement")
     give.add_argument("table", metavar="C.S.T", help="catalog.schema.table")
     give.add_argument("--yes", action="store_true", help="do not ask")
@@ -43,11 +46,7 @@ def main(argv: list[str] | None = None) -> int:
         return queue_command(given)
     args = parser.parse_args(given)
     if args.command == "doctor":
-        failed = False
-        for finding in doctor.examine(wake=args.wake):
-            print(finding, flush=True)
-            failed = failed or finding.mark == "FAIL"
-        return 1 if failed else 0
+        return _doctor(args.table, wake=args.wake)
     if args.command == "adopt":
         return _adopt(args.table, sure=args.yes)
     if args.command == "settings":
@@ -57,6 +56,19 @@ def main(argv: list[str] | None = None) -> int:
     from worker import demo  # what it starts is for the demo alone
 
     return demo.run(keep=args.keep, commit_ms=args.commit_ms, file=args.file)
+
+
+def _doctor(tables: list[str], *, wake: bool) -> int:
+    try:
+        named = [TableName.parse(table) for table in tables]
+    except ValueError as exc:
+        print(f"doctor: {exc}", file=sys.stderr)
+        return 2
+    failed = False
+    for finding in doctor.examine(wake=wake, tables=named):
+        print(finding, flush=True)
+        failed = failed or finding.mark == "FAIL"
+    return 1 if failed else 0
 
 
 def _adopt(table: str, *, sure: bool) -> int:

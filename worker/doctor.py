@@ -4,25 +4,24 @@ from __future__ import annotations
 
 import os
 import sys
-from collections.abc import Callable, Iterator
-from dataclasses import dataclass
+from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from typing import Literal
 from urllib.parse import urlsplit
 
 import redis
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound, PermissionDenied, Unauthenticated
 from databricks.sdk.errors.base import DatabricksError
+from lakequeue.identifiers import TableName
 from lakequeue.settings import connect
 
 from tasks import statements
+from worker.findings import Finding, short
+from worker.permissions import permission_findings
 from worker.settings import Settings
 from worker.target import Misconfigured, Target, sdk_config, target
 from worker.warehouse import Connection, StatementFailed
-
-Mark = Literal["ok", "warn", "FAIL", "skip"]
 
 OLDEST_REDIS = 7
 CLOCK_SKEW_S = 5.0
@@ -31,22 +30,12 @@ CONNECTOR = "4.9.0"
 SILENT = ("STOPPED", "STOPPING", "DELETED", "DELETING")
 
 
-@dataclass(frozen=True, slots=True)
-class Finding:
-    """One line of the report. `remedy` says what to do, where something is wrong."""
+def examine(*, wake: bool, tables: Sequence[TableName] = ()) -> Iterator[Finding]:
+    """All findings, each as soon as it is known. A stopped warehouse is started only if `wake`.
 
-    mark: Mark
-    what: str
-    told: str
-    remedy: str = ""
-
-    def __str__(self) -> str:
-        line = f"{self.mark:<4} {self.what:<12} {self.told}"
-        return f"{line}\n     {'':<12} -> {self.remedy}" if self.remedy else line
-
-
-def examine(*, wake: bool) -> Iterator[Finding]:
-    """All findings, each as soon as it is known. A stopped warehouse is started only if `wake`."""
+    Args:
+        tables: those on which the privileges are checked.
+    """
     try:
         settings = Settings.from_env()
     except ValueError as exc:
@@ -67,6 +56,8 @@ def examine(*, wake: bool) -> Iterator[Finding]:
         return
     state = ask_workspace("warehouse", lambda: _warehouse(client, warehouse_id))
     yield state
+    for table in tables:
+        yield from permission_findings(client, table)
     if state.mark == "FAIL":
         return
     if state.mark == "skip" and not wake:
@@ -123,11 +114,11 @@ def ask_workspace(what: str, ask: Callable[[], Finding]) -> Finding:
     try:
         return ask()
     except Unauthenticated as exc:
-        return Finding("FAIL", what, _short(exc), "renew the token or the client secret")
+        return Finding("FAIL", what, short(exc), "renew the token or the client secret")
     except PermissionDenied as exc:
-        return Finding("FAIL", what, _short(exc), "grant CAN USE on the warehouse to this identity")
+        return Finding("FAIL", what, short(exc), "grant CAN USE on the warehouse to this identity")
     except NotFound as exc:
-        return Finding("FAIL", what, _short(exc), "correct DATABRICKS_WAREHOUSE_ID")
+        return Finding("FAIL", what, short(exc), "correct DATABRICKS_WAREHOUSE_ID")
     except (DatabricksError, ValueError, OSError, TimeoutError) as exc:
         return Finding("FAIL", what, type(exc).__name__, "check DATABRICKS_HOST, the network and the proxy settings")
 
@@ -167,7 +158,3 @@ def _warehouse(client: WorkspaceClient, warehouse_id: str) -> Finding:
     state = found.state.value if found.state else "UNKNOWN"
     told = f"{found.name or warehouse_id} is {state}"
     return Finding("skip" if state in SILENT else "ok", "warehouse", told)
-
-
-def _short(exc: Exception) -> str:
-    return f"{type(exc).__name__}: {str(exc)[:200]}"
