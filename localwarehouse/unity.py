@@ -20,6 +20,9 @@ _MISSING = {
     "SCHEMA_NOT_FOUND": "schema",
     "TABLE_OR_VIEW_NOT_FOUND": "table",
 }
+_OF_THE_WORKSPACE = ("admins", "users")
+"""Groups of a workspace alone, which Unity Catalog does not know."""
+
 _NOBODYS = "no such schema"
 """Asked for, it shows whether its catalog is there; no schema has a name with spaces."""
 
@@ -76,7 +79,7 @@ class Unity:
                 return missing
         if principal in securable.closed_to:
             return 403, _error("PERMISSION_DENIED", f"User does not have MANAGE on {kind.capitalize()} '{name}'.")
-        if principal not in (None, *script.mine()):
+        if principal not in (None, *script.mine()) or principal in _OF_THE_WORKSPACE:
             return 404, _error("PRINCIPAL_DOES_NOT_EXIST", f"Could not find principal with name {principal}.")
         if "max_results" in query and "page_token" not in query:
             return 200, {"next_page_token": "all"}

@@ -31,7 +31,11 @@ def main(argv: list[str] | None = None) -> int:
     examine = commands.add_parser("doctor", help="check Redis, credentials, warehouse, versions and privileges")
     examine.add_argument("--wake", action="store_true", help="send a statement even if that starts the warehouse")
     examine.add_argument(
-        "--table", action="append", default=[], metavar="C.S.T", help="check what jobs on this table need; may be repeated"
+        "--table",
+        action="append",
+        default=[],
+        metavar="C.S.T",
+        help="check what jobs on this table need; may be repeated",
     )
     give = commands.add_parser("adopt", help="add the missing audit columns to a table, after showing the statement")
     give.add_argument("table", metavar="C.S.T", help="catalog.schema.table")

@@ -20,7 +20,7 @@ from typing import Literal
 from urllib.parse import quote
 
 from databricks.sdk import WorkspaceClient
-from databricks.sdk.errors import NotFound, PermissionDenied
+from databricks.sdk.errors import BadRequest, NotFound, PermissionDenied
 from databricks.sdk.errors.base import DatabricksError
 from databricks.sdk.service.catalog import CatalogInfo, GetMetastoreSummaryResponse, SchemaInfo, TableInfo
 from lakequeue.identifiers import TableName
@@ -169,7 +169,7 @@ class _Question:
                 held |= self._held_by(group, level)
             except PermissionDenied:
                 untold.append(group)
-            except DatabricksError:
+            except (BadRequest, NotFound):
                 continue  # A group of the workspace alone is unknown to Unity Catalog, and has no privileges there.
         missing = [] if ALL in held else [each for each in needed if each not in held]
         if granted := [each for each in needed if each not in missing]:

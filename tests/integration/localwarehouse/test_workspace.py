@@ -86,19 +86,20 @@ def test_the_user_may_do_all_until_told_otherwise(sdk: WorkspaceClient, client: 
     schema = client.schema
     assert held(sdk, "schema", schema) == {"ALL_PRIVILEGES": None}
     shared.workspace(
-        groups=["writers"],
+        groups=["writers", "users"],
         securables=[
             {"kind": "catalog", "name": "main", "privileges": {ME: ["USE_CATALOG"], "writers": ["USE_SCHEMA"]}},
             {"kind": "schema", "name": schema, "privileges": {ME: ["CREATE_TABLE"]}},
         ],
     )
-    assert [group.display for group in sdk.current_user.me().groups or ()] == ["writers"]
+    assert [group.display for group in sdk.current_user.me().groups or ()] == ["writers", "users"]
     assert held(sdk, "SCHEMA", schema) == {"CREATE_TABLE": None, "USE_CATALOG": "main"}
     assert held(sdk, "schema", schema, "writers") == {"USE_SCHEMA": "main"}
     assert set(held(sdk, "schema", schema, None)) == {"CREATE_TABLE", "USE_CATALOG", "USE_SCHEMA"}
     assert sdk.schemas.get(schema).owner == "somebody@else"
-    with pytest.raises(NotFound, match="Could not find principal"):
-        held(sdk, "schema", schema, "strangers")
+    for unknown in ("strangers", "users"):
+        with pytest.raises(NotFound, match="Could not find principal"):
+            held(sdk, "schema", schema, unknown)
     shared.workspace()
     assert held(sdk, "schema", schema) == {"ALL_PRIVILEGES": None}
 

@@ -12,6 +12,7 @@ from typing import Any
 
 import pytest
 
+from tasks.table import AUDIT_TYPES
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import worker_environ
 from tests.support import sql
@@ -67,6 +68,10 @@ def told(**document: Any) -> Securable:
 
 
 NOTHING = holds()
+COLLATED = [
+    {"name": name, "type_text": "timestamp" if name.endswith("_at") else "string collate UTF8_LCASE"}
+    for name in AUDIT_TYPES
+]
 MASK = {"function_name": "main.f"}
 PLACES = {
     "granted": Place(),
@@ -77,6 +82,7 @@ PLACES = {
     "mine": Place({**NOTHING, "owner": ME}, {**NOTHING, "owner": ME}, {**NOTHING, "owner": ME}),
     "ours": Place({**NOTHING, "owner": "writers"}, {**NOTHING, "owner": "Writers"}, {**NOTHING, "owner": "writers"}),
     "odd#100%?é": Place(),
+    "collated": Place(table={**holds("SELECT", "MODIFY"), **told(columns=COLLATED)}),
     "no_use_catalog": Place(catalog=NOTHING),
     "no_use_schema": Place(schema=NOTHING),
     "no_select": Place(table=holds("MODIFY")),
@@ -143,7 +149,7 @@ class Scene:
         securables = [each for name, place in PLACES.items() for each in place.securables(name)]
         metastore = {"kind": "metastore", "name": "local"}
         self.warehouse.workspace(
-            **{"state": "STOPPED", "groups": ["writers"], "securables": [*securables, metastore], **changes}
+            **{"state": "STOPPED", "groups": ["users", "writers"], "securables": [*securables, metastore], **changes}
         )
 
 
@@ -169,7 +175,7 @@ def report(scene: Scene) -> Report:
 
 
 @pytest.mark.parametrize(
-    "place", ["granted", "inherited", "everything", "group", "everybody", "mine", "ours", "odd#100%?é"]
+    "place", ["granted", "inherited", "everything", "group", "everybody", "mine", "ours", "odd#100%?é", "collated"]
 )
 def test_all_that_jobs_need(report: Report, place: str) -> None:
     """Granted itself or further up, to the worker, its group or everybody, or owned."""
