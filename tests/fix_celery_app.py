@@ -2,7 +2,8 @@
 
 from __future__ import annotations
 
-from collections.abc import Iterator
+from collections.abc import Callable, Iterator
+from datetime import UTC, datetime
 from typing import Any
 
 import pytest
@@ -10,7 +11,7 @@ import redis
 from celery import Celery
 from celery.result import AsyncResult
 from kombu.pools import connections, producers
-from lakequeue import keys, wire
+from lakequeue import Handle, Queue, keys, wire
 
 from tests.fix_system import System
 from tests.support import COLUMNS, until
@@ -84,3 +85,15 @@ def in_lane(client: redis.Redis, table: str) -> list[str]:
     """The ids of the jobs in a table's lane of writes, oldest first."""
     found: list[bytes] = client.lrange(keys.jobs(keys.lane_of("write", table)), 0, -1)  # type: ignore[assignment]
     return [wire.decode(each).id for each in found]
+
+
+SendLater = Callable[[str], Handle]
+
+
+@pytest.fixture
+def send_later(queue: Queue, redis_url: str) -> Iterator[SendLater]:
+    """Sends a job that is not due in this century; it is known once a worker took it in."""
+    made = celery_app(redis_url)
+    far = datetime(2099, 1, 1, tzinfo=UTC)
+    yield lambda table: queue.job(write(made, table, 9, eta=far).id)
+    close(made)

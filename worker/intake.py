@@ -34,6 +34,9 @@ MOST_UNANSWERED = 4
 QUIET_FIRST_S, QUIET_LONGEST_S = 1.0, 60.0
 """So long other tables are held back for a suspect: a job with which workers died. It doubles with every death."""
 
+LOOK_ANEW = b"anew "
+"""What a wake begins with that is for lanes that wait, too; the number of the partition follows."""
+
 PAUSED_S = 1.0
 """How soon a lane looks again whether its table is still paused."""
 
@@ -50,6 +53,8 @@ MOST_FAULTS = 3
 @dataclass(frozen=True, slots=True)
 class _Wake:
     partition: Partition
+    anew: bool = False
+    """Whether lanes that wait are to be looked at before their time."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -134,6 +139,8 @@ class Intake:
                         message = listener.get_message(timeout=SCAN_S)
                         if message is not None and message["data"].isdigit():
                             self._inbox.put(_Wake(Partition(int(message["data"]))))
+                        elif message is not None and message["data"].startswith(LOOK_ANEW):
+                            self._inbox.put(_Wake(Partition(int(message["data"][len(LOOK_ANEW) :])), anew=True))
                         elif message is not None:  # another worker gave partitions back
                             self._leases.hurry()
                         if listener.health_check_response_counter > MOST_UNANSWERED:
@@ -186,6 +193,8 @@ class Intake:
             while True:
                 if isinstance(item, _Wake):
                     wakes.add(item.partition)
+                    if item.anew:
+                        self._look_anew(item.partition)
                 elif isinstance(item, _Done):
                     self._finished(item, wakes)
                 item = self._inbox.get_nowait()
@@ -220,6 +229,11 @@ class Intake:
                 self._missed.add(partition)
             elif lane not in self._due:
                 self._due[lane] = time.monotonic(), partition
+
+    def _look_anew(self, partition: Partition) -> None:
+        for lane, (_, its) in self._due.items():
+            if its == partition:
+                self._due[lane] = time.monotonic(), its
 
     def _take_due(self) -> None:
         """Give a turn to every lane that is due; to one of them alone where it is to find out about the warehouse."""

@@ -30,7 +30,7 @@ log = logging.getLogger(__name__)
 CHUNK = 1000
 """Messages read from a list at once: it bounds what a worker holds, whatever the backlog."""
 
-DISCARDED = 2000
+DISCARDED = 500
 """Purged messages that are thrown away at once."""
 
 CLOCK_S = 0.5

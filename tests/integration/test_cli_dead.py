@@ -4,11 +4,8 @@ from __future__ import annotations
 
 import json
 import os
-import pty
-import select
 import subprocess
 import sys
-import time
 from collections.abc import Callable
 from typing import Any
 
@@ -17,6 +14,7 @@ import redis
 from lakequeue import Queue, keys
 
 from tests.fix_dead_letters import Bury
+from tests.fix_terminal import on_terminal
 
 TABLE = "main.s.t"
 SECRET = "planted-value-77"
@@ -51,32 +49,11 @@ def run(environment: dict[str, str]) -> Run:
 
 
 @pytest.fixture
-def on_terminal(environment: dict[str, str]) -> Callable[..., tuple[int, str]]:
+def terminal(environment: dict[str, str]) -> Callable[..., tuple[int, str]]:
     """Runs a command with a terminal for everything; types `typed` once it is asked."""
-
-    def runs(*arguments: str, typed: str = "") -> tuple[int, str]:
-        mine, its = pty.openpty()
-        process = subprocess.Popen(
-            [sys.executable, "-m", "lakequeue", "dead", *arguments], env=environment, stdin=its, stdout=its, stderr=its
-        )
-        os.close(its)
-        seen, deadline, asked = b"", time.monotonic() + 60, False
-        while time.monotonic() < deadline:
-            if select.select([mine], [], [], 0.2)[0]:
-                try:
-                    read = os.read(mine, 65536)
-                except OSError:  # its end is closed
-                    break
-                if not read:
-                    break
-                seen += read
-            if b"(y/N)" in seen and not asked:
-                asked = True
-                os.write(mine, typed.encode() + b"\n")
-        os.close(mine)
-        return process.wait(timeout=30), seen.decode().replace("\r\n", "\n")
-
-    return runs
+    return lambda *arguments, typed="": on_terminal(
+        [sys.executable, "-m", "lakequeue", "dead", *arguments], environment, typed=typed
+    )
 
 
 @pytest.fixture
@@ -126,15 +103,15 @@ def test_letters_are_chosen_by_what_they_have_in_common(
     assert [each["id"] for each in lines(run("list", *choice).stdout)] == found
 
 
-def test_list_is_a_table_on_a_terminal(on_terminal: Callable[..., tuple[int, str]], letters: list[str]) -> None:
-    code, told = on_terminal("list")
+def test_list_is_a_table_on_a_terminal(terminal: Callable[..., tuple[int, str]], letters: list[str]) -> None:
+    code, told = terminal("list")
     heading, *rows = told.splitlines()
     assert code == 0
     assert heading.split() == ["FAILED", "AT", "ID", "TABLE", "OP", "ROWS", "ERROR", "COMMITTED", "REASON"]
     assert [row.split()[2] for row in rows] == letters
     assert all(row.index(TABLE[:6]) == heading.index("TABLE") for row in rows)
     assert SECRET not in told
-    code, told = on_terminal("list", "--json")
+    code, told = terminal("list", "--json")
     assert [each["id"] for each in lines(told)] == letters
 
 
@@ -187,9 +164,9 @@ def test_a_choice_by_filter_needs_a_yes_where_nobody_can_be_asked(run: Run, lett
 
 @pytest.mark.parametrize(("typed", "code", "remaining"), [("n", 2, 3), ("", 2, 3), ("y", 0, 0)])
 def test_on_a_terminal_it_asks(
-    on_terminal: Callable[..., tuple[int, str]], letters: list[str], queue: Queue, typed: str, code: int, remaining: int
+    terminal: Callable[..., tuple[int, str]], letters: list[str], queue: Queue, typed: str, code: int, remaining: int
 ) -> None:
-    ended, told = on_terminal("drop", "--all", typed=typed)
+    ended, told = terminal("drop", "--all", typed=typed)
     assert "drop 3 dead letters? (y/N)" in told
     assert ended == code
     assert len(left(queue)) == remaining

@@ -13,16 +13,14 @@ end
 
 -- include lakequeue/revoked
 -- include lakequeue/ended
+-- include lakequeue/messages
 
 local list = 'lakequeue:jobs:' .. lane
 local to_go = tonumber(redis.call('HGET', 'lakequeue:purges', lane) or 0)
-local messages = redis.call('LRANGE', list, 0, math.min(to_go, tonumber(ARGV[4])) - 1)
-if to_go <= 0 then
-  messages = {}
-end
+local messages = head_of(list, math.min(to_go, tonumber(ARGV[4])))
 local tried, gone = {}, {}
 for _, message in ipairs(messages) do
-  local id = string.match(string.sub(message, -4000), '"id": ?"([^"]+)"') or string.match(message, '"id": ?"([^"]+)"')
+  local id = id_of(message)
   local state = id and state_of(id)
   if state == 'QUEUED' or state == 'RETRY' then
     revoke(id, 'purged', ARGV[6], ARGV[5])

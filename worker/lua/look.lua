@@ -24,13 +24,13 @@ local waiting = redis.call('HGETALL', 'lakequeue:wait:' .. lane)
 local list = 'lakequeue:jobs:' .. lane
 local limit, alone, unanswered, beside, broke, counted = 0, 0, 0, 0, 0, {}
 if ARGV[6] then
-  -- Of a table that is paused nothing is taken; what is to be thrown away is, but what may have taken effect is not.
+  -- Of a paused table nothing is begun, and of a purged one it is thrown away; what may have taken effect is finished.
   local purge = redis.call('HGET', 'lakequeue:purges', lane)
   if purge and #frozen == 0 and redis.call('EXISTS', 'lakequeue:counted:' .. lane) == 0 then
     return { {}, {}, {}, 0, 0, 0, 0, 0, {}, 'purge' }
   end
-  if redis.call('HEXISTS', 'lakequeue:paused', string.sub(lane, 3)) == 1 then
-    return { frozen, waiting, {}, 0, 0, 0, 0, 0, {}, 'paused' }
+  if #frozen == 0 and redis.call('HEXISTS', 'lakequeue:paused', string.sub(lane, 3)) == 1 then
+    return { {}, {}, {}, 0, 0, 0, 0, 0, {}, 'paused' }
   end
 end
 if ARGV[6] then

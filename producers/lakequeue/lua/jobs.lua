@@ -1,12 +1,13 @@
 #!lua flags=no-writes
--- The first jobs of a table's lanes, and the last that ended. ARGV: table, how many of each at most.
+-- The first jobs of a table's lanes, and the last that ended. ARGV: table, how many of each at most. Of messages that are
+-- long fewer are looked at.
 -- Returns: ids in the lane of writes, in that of reads, and of jobs that ended, the newest first.
+-- include lakequeue/messages
+
 local function first_of(lane)
   local ids = {}
-  for _, message in ipairs(redis.call('LRANGE', 'lakequeue:jobs:' .. lane, 0, tonumber(ARGV[2]) - 1)) do
-    local id = string.match(string.sub(message, -4000), '"id": ?"([^"]+)"')
-      or string.match(message, '"id": ?"([^"]+)"')
-    ids[#ids + 1] = id
+  for _, message in ipairs(head_of('lakequeue:jobs:' .. lane, tonumber(ARGV[2]))) do
+    ids[#ids + 1] = id_of(message)
   end
   return ids
 end

@@ -8,6 +8,6 @@ if length == 0 then
 end
 -- Who removes messages from the head, settled or purged, counts this down: later ones are never reached.
 redis.call('HSET', 'lakequeue:purges', lane, length)
-redis.call('PUBLISH', 'lakequeue:wake', ARGV[2])
+redis.call('PUBLISH', 'lakequeue:wake', 'anew ' .. ARGV[2])
 local frozen = redis.call('HMGET', 'lakequeue:frozen:' .. lane, 'jobs', 'span')
 return math.max(0, length - tonumber(frozen[1] or frozen[2] or 0))

@@ -3,14 +3,11 @@
 -- Returns for each partition: its owner's lease or '', and of each lane that holds messages or a batch, in one list:
 --   lane, messages, jobs under way, jobs to be tried again, when its first message was enqueued (ISO 8601 or ''),
 --   attempts in vain, Unix milliseconds of the next one, its error, messages to be thrown away.
+-- include lakequeue/messages
+
 local function enqueued_at(lane)
   local message = redis.call('LINDEX', 'lakequeue:jobs:' .. lane, 0)
-  if not message then
-    return ''
-  end
-  -- What tells it comes after the rows, inside which a quote has a backslash before it.
-  return string.match(string.sub(message, -4000), '"enqueued_at": ?"([^"]+)"')
-    or string.match(message, '"enqueued_at": ?"([^"]+)"') or ''
+  return message and header_of(message, 'enqueued_at') or ''
 end
 
 local answer = {}
