@@ -8,11 +8,12 @@ import sys
 from collections.abc import Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
+from urllib.parse import urlsplit
 
 from lakequeue import dead_commands, job_commands, load, operator_commands, options
 from lakequeue.client import Queue
 from lakequeue.csv_types import parse_columns
-from lakequeue.errors import LakequeueError
+from lakequeue.errors import LakequeueError, QueueUnreachable
 from lakequeue.identifiers import TableName
 from lakequeue.settings import Settings
 
@@ -62,6 +63,7 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a column's name may not be in a terminal's encoding
+    args = argparse.Namespace()
     try:
         args = parser().parse_args(arguments)
         code: int = args.run(args)
@@ -73,6 +75,8 @@ def main(arguments: Sequence[str] | None = None) -> int:
         return OUTPUT_CLOSED
     except KeyboardInterrupt:
         return INTERRUPTED
+    except QueueUnreachable as exc:
+        return _complain(f"{exc.message} (asked was {_redis_address(args)})")
     except LakequeueError as exc:
         return _complain(exc.message)
     except OSError as exc:
@@ -85,6 +89,14 @@ def main(arguments: Sequence[str] | None = None) -> int:
 def _complain(message: str) -> int:
     print(f"lakequeue: {message}", file=sys.stderr)
     return UNUSABLE
+
+
+def _redis_address(args: argparse.Namespace) -> str:
+    """Which Redis is meant, without the credentials of its URL."""
+    given = getattr(args, "redis", None)
+    parts = urlsplit(given or _settings().redis_url)
+    source = "--redis" if given else "LAKEQUEUE_REDIS_URL" if os.environ.get("LAKEQUEUE_REDIS_URL") else "the default"
+    return f"{parts.hostname or parts.path}{f':{parts.port}' if parts.port else ''}, by {source}"
 
 
 class _Unusable(Exception):

@@ -1,0 +1,135 @@
+"""The commands of an operator as processes of their own: JSON into a pipe, tables on a terminal, exit codes."""
+
+from __future__ import annotations
+
+import json
+import re
+import sys
+from typing import Any
+
+import pytest
+import redis
+from lakequeue import Queue, keys
+
+from tests.fix_cli import Run, lines
+from tests.fix_dead_letters import Bury
+from tests.fix_terminal import on_terminal
+
+TABLE = "main.sales.orders"
+SECRET = "planted-value-77"
+NO_REDIS = {"LAKEQUEUE_REDIS_URL": "redis://:hush@127.0.0.1:1/0"}
+
+
+def job(job_id: str, table: str = TABLE) -> dict[str, Any]:
+    return {"kind": "write", "table": table, "data": [{"note": SECRET}], "id": job_id}
+
+
+def terminal(redis_url: str, *arguments: str, typed: str = "") -> tuple[int, str]:
+    environ = {"LAKEQUEUE_REDIS_URL": redis_url}
+    return on_terminal([sys.executable, "-m", "lakequeue", *arguments], environ, typed=typed)
+
+
+def test_into_a_pipe_each_command_prints_json_lines_without_values(queue: Queue, run: Run, bury: Bury) -> None:
+    queue.enqueue(job("order-1"))
+    bury(job("order-0"), text=SECRET)
+    queue.operations.pause(TABLE)
+    (table,) = lines(run("tables").stdout)
+    assert {name: table[name] for name in ("table", "queued", "running", "retrying", "dead", "owner")} == {
+        "table": TABLE, "queued": 1, "running": 0, "retrying": 0, "dead": 0, "owner": None,
+    }  # fmt: skip
+    assert isinstance(table["oldest_s"], float)
+    assert str(table["paused_since"]).endswith("Z")
+    assert [each["id"] for each in lines(run("jobs", "--table", TABLE, "--state", "queued").stdout)] == ["order-1"]
+    (told,) = lines(run("status", "order-1").stdout)
+    assert told["state"] == "QUEUED"
+    for command in ("tables", "jobs", "errors", "costs", "workers"):
+        assert SECRET not in run(command).stdout
+
+
+def test_a_pipe_and_a_terminal_with_json_get_the_same(queue: Queue, run: Run, redis_url: str) -> None:
+    queue.enqueue(job("order-1"))
+    piped = run("jobs").stdout
+    code, told = terminal(redis_url, "jobs", "--json")
+    assert (code, told) == (0, piped)
+
+
+def test_what_there_is_none_of_is_said(run: Run) -> None:
+    assert run("errors").stderr == "lakequeue: no errors in this time\n"
+    assert "0 tables, 0 workers" in run("tables").stderr
+    workers = run("workers")
+    assert workers.returncode == 1
+    assert "celery -A worker worker" in workers.stderr
+
+
+@pytest.mark.parametrize(
+    ("arguments", "told"),
+    [
+        (("jobs", "--table", "orders"), "catalog.schema.table"),
+        (("jobs", "--state", "lost"), "QUEUED"),
+        (("errors", "--since", "soon"), "90s"),
+        (("pause", "a.b"), "catalog.schema.table"),
+        (("jobs", "--limit", "0"), "--limit"),
+    ],
+    ids=["a table of one part", "no such state", "no duration", "a table of two parts", "no number"],
+)
+def test_a_bad_argument_is_named(run: Run, arguments: tuple[str, ...], told: str) -> None:
+    done = run(*arguments)
+    assert done.returncode == 2
+    assert told in done.stderr
+
+
+@pytest.mark.parametrize("arguments", [("tables",), ("purge", TABLE, "--yes")], ids=["tables", "purge"])
+def test_without_redis_a_command_says_which_was_asked_and_no_password(run: Run, arguments: tuple[str, ...]) -> None:
+    done = run(*arguments, **NO_REDIS)
+    assert done.returncode == 2
+    assert "did not answer" in done.stderr
+    assert "127.0.0.1:1, by LAKEQUEUE_REDIS_URL" in done.stderr
+    assert "hush" not in done.stderr
+
+
+def test_cancel_takes_ids_from_standard_input(queue: Queue, run: Run) -> None:
+    queue.enqueue(job("order-1"))
+    done = run("cancel", "-", "order-3", given="order-1\norder-2\n")
+    assert done.returncode == 1
+    assert re.findall(r"lakequeue: (.*)", done.stderr)[0] == "order-1 is cancelled"
+    assert done.stderr.count("is known") == 2
+    assert queue.job("order-1").status().state == "REVOKED"
+
+
+@pytest.mark.parametrize(("typed", "code"), [("n", 2), ("", 2), ("y", 0)])
+def test_a_purge_asks_first(queue: Queue, redis_url: str, typed: str, code: int) -> None:
+    queue.enqueue(job("order-1"))
+    ended, told = terminal(redis_url, "purge", TABLE, typed=typed)
+    assert ended == code
+    assert f"cancel 1 jobs of {TABLE} that wait" in told
+    assert queue.operations.table(TABLE).discarding == (1 if typed == "y" else 0)
+
+
+def test_a_purge_without_a_terminal_needs_yes(queue: Queue, run: Run) -> None:
+    queue.enqueue(job("order-1"))
+    done = run("purge", TABLE)
+    assert done.returncode == 2
+    assert "--yes" in done.stderr
+    assert queue.operations.table(TABLE).discarding == 0
+
+
+def test_a_purge_that_no_worker_carries_out_is_late(queue: Queue, run: Run) -> None:
+    queue.enqueue(job("order-1"))
+    done = run("purge", TABLE, "--yes", "--wait", "--timeout", "0.2")
+    assert done.returncode == 3
+    assert "1 of 1 jobs are still to go: is a worker alive?" in done.stderr
+
+
+def test_the_workers_program_knows_the_same_commands(queue: Queue, redis_url: str) -> None:
+    queue.enqueue(job("order-1"))
+    code, told = on_terminal([sys.executable, "-m", "worker", "tables", "--json"], {"LAKEQUEUE_REDIS_URL": redis_url})
+    assert code == 0
+    assert json.loads(told.splitlines()[0])["table"] == TABLE
+
+
+def test_what_no_terminal_can_print_is_printed_as_question_marks(redis_url: str) -> None:
+    """What stands in Redis may come from others."""
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(keys.PAUSED, "main.sales.t\x1b[31m", "2026-01-01T00:00:00Z")
+    _, told = terminal(redis_url, "tables")
+    assert "main.sales.t?[31m" in told
