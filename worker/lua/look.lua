@@ -63,6 +63,10 @@ if ARGV[6] then
     redis.call('HSET', load, 'limit', limit, 'alone', alone, 'unanswered', unanswered, 'beside', beside)
     redis.call('HDEL', load, 'by') -- counted once
   end
+  if redis.call('HEXISTS', 'lakequeue:purges', lane) == 1 then
+    -- What may have taken effect stands at the head: only that is tried again.
+    limit = math.max(1, math.min(limit, redis.call('HLEN', 'lakequeue:counted:' .. lane)))
+  end
   local left = redis.call('LLEN', list)
   if left > 0 and string.sub(lane, 1, 1) == 'w' then -- reads are in hand once they are frozen: many only wait
     local size = math.min(limit, left)

@@ -9,7 +9,7 @@ from lakequeue import Handle, JobFailed, Queue, UnknownJob, keys
 from tests.fix_celery_app import SendLater
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker
-from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, until, until_it_waits
+from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, sql, until, until_it_waits
 
 OTHER = "shop.sales.other"
 
@@ -167,6 +167,47 @@ def test_a_purge_goes_on_where_a_worker_died_and_reaches_a_paused_table(
     queue.operations.resume(TABLE)
     after.result(timeout=30)
     assert ids(warehouse) == [20_000]
+
+
+def test_a_purge_lets_be_proved_what_a_dead_worker_had_sent(
+    queue: Queue, warehouse: LocalWarehouse, start_worker: StartWorker
+) -> None:
+    make_tables(warehouse, TABLE)
+    warehouse.fault({"match": "^INSERT", "times": 1, "action": "hold"})
+    worker = start_worker(**QUICK)
+    sent = queue.enqueue(job(1))
+    until(lambda: warehouse.held() == 1, "the statement is held")
+    behind = queue.enqueue(job(2))
+    worker.kill()
+    assert queue.operations.purge(TABLE) == 1
+    warehouse.release()
+    start_worker(**QUICK)
+    sent.result(timeout=30)
+    with pytest.raises(JobFailed, match="was cancelled"):
+        behind.result(timeout=30)
+    assert ids(warehouse) == [1]
+
+
+def test_what_may_have_taken_effect_is_neither_cancelled_nor_purged(
+    queue: Queue, redis_url: str, warehouse: LocalWarehouse, start_worker: StartWorker
+) -> None:
+    """An update was committed and its answer lost; where no stamp tells so it is repeated, and that meets a conflict."""
+    make_tables(warehouse, TABLE, columns="id BIGINT, note STRING")
+    sql(warehouse, f"INSERT INTO {TABLE} VALUES (1, 'old')")
+    warehouse.fault({"match": "^MERGE", "times": 1, "action": "drop_after"}, {"match": "^MERGE", **CONFLICT})
+    start_worker(**QUICK, LAKEQUEUE_BACKOFF_FIRST_S="4", LAKEQUEUE_BACKOFF_LONGEST_S="4")
+    committed = queue.update(TABLE, key={"id": 1}, updates={"note": "new"})
+    until(lambda: committed.status().state == "RETRY", "it waits")
+    with redis.Redis.from_url(redis_url) as client:
+        assert client.hkeys(keys.counted(keys.lane_of("update", TABLE))) == [committed.id.encode()]
+    assert queue.operations.cancel(committed.id) == "STARTED"
+    behind = queue.update(TABLE, key={"id": 1}, updates={"note": "newest"})
+    assert queue.operations.purge(TABLE) == 2
+    warehouse.clear_faults()
+    committed.result(timeout=30)
+    with pytest.raises(JobFailed, match="was cancelled"):
+        behind.result(timeout=30)
+    assert sql(warehouse, f"SELECT note FROM {TABLE}") == [("new",)]
 
 
 def test_a_purge_of_a_table_that_waits_for_a_retry_ends_the_waiting(
