@@ -191,7 +191,7 @@ def test_a_purge_lets_be_proved_what_a_dead_worker_had_sent(
 def test_what_may_have_taken_effect_is_neither_cancelled_nor_purged(
     queue: Queue, redis_url: str, warehouse: LocalWarehouse, start_worker: StartWorker
 ) -> None:
-    """An update was committed and its answer lost; where no stamp tells so it is repeated, and that meets a conflict."""
+    """An update was committed and its answer lost; without a stamp it is repeated, and meets a conflict."""
     make_tables(warehouse, TABLE, columns="id BIGINT, note STRING")
     sql(warehouse, f"INSERT INTO {TABLE} VALUES (1, 'old')")
     warehouse.fault({"match": "^MERGE", "times": 1, "action": "drop_after"}, {"match": "^MERGE", **CONFLICT})
