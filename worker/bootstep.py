@@ -14,6 +14,7 @@ from uuid import uuid4
 from celery import bootsteps
 from celery.worker import consumer
 from lakequeue import Queue
+from lakequeue.operations import Operations
 from lakequeue.settings import connect
 
 from tasks.records import Member, Outcome
@@ -36,6 +37,9 @@ from worker.warehouse import Connections
 from worker.writes import WriteLane
 
 REDIS_TIMEOUT_S = 5.0
+
+SCRAPE_TIMEOUT_S = 1.0
+"""Prometheus waits for ten seconds, and wants to hear that Redis is away."""
 
 GARBAGE_AFTER = 50_000
 """So many more objects than before are there when the collector looks at the youngest (Python's own: 700)."""
@@ -93,8 +97,9 @@ class Running:
     def __init__(self, app: Any, hostname: str) -> None:
         settings = Settings.from_env()
         # The connector tells of every request, and urllib3 of every connection it could not make.
+        # What becomes of it is said here, without the texts of their exceptions, which may hold values.
         for noisy in ("databricks", "urllib3"):
-            logging.getLogger(noisy).setLevel(logging.ERROR)
+            logging.getLogger(noisy).setLevel(logging.CRITICAL)
         where = target(warehouse_id=os.environ.get("DATABRICKS_WAREHOUSE_ID", ""), http_path=settings.http_path)
         self._redis = connect(settings.redis_url, timeout_s=REDIS_TIMEOUT_S, patience_s=PATIENCE_S)
         self._connections = Connections(where, statement_timeout_s=settings.statement_timeout_s)
@@ -138,13 +143,15 @@ class Running:
             doing=lambda: {
                 "running": len(desk.running(self._intake.places())),
                 "warehouse": _NAMES[breaker.state],
+                "metrics": self._endpoint.serves,
                 **self._events.left_out(),
             },
         )
         self._queue = Queue(settings.redis_url)
+        self._scraped = connect(settings.redis_url, timeout_s=SCRAPE_TIMEOUT_S, patience_s=0.0)
         metrics = Metrics(
             figures,
-            self._queue.operations,
+            Operations(self._queue, self._scraped),
             token=token,
             leases=lambda: len(self._intake.owned),
             up=lambda: breaker.state == "closed",
@@ -161,8 +168,8 @@ class Running:
         self._door.start()
         self._outbox.start()
         self._control.install()
-        self._pulse.start()
         self._endpoint.start()
+        self._pulse.start()
 
     def stop(self, *, wait: bool) -> None:
         """Finish what runs, settle it, and give back the rest and the leases."""
@@ -174,5 +181,6 @@ class Running:
         self._connections.close()
         self._pulse.stop()
         self._queue.close()
+        self._scraped.close()
         self._events.stop()
         self._redis.close()

@@ -15,7 +15,9 @@ from tasks.sql import Statement
 from worker.warehouse import Answer, StatementFailed
 
 OTHER = "other"
-"""In the place of a table or an error of which there are too many."""
+"""In the place of a table or an error of which there are too many, and of what is none."""
+
+OPS = frozenset(("write", "update", "delete", "read"))
 
 MOST_TABLES = 500
 MOST_ERRORS = 100
@@ -45,6 +47,51 @@ class Distribution:
         self.counts[bisect_left(self.bounds, value)] += 1
         self.total += value
 
+    def copy(self) -> Distribution:
+        same = Distribution(self.bounds)
+        same.counts, same.total = list(self.counts), self.total
+        return same
+
+
+@dataclass(slots=True)
+class Counted:
+    """What was counted since the worker's start."""
+
+    jobs: Counter[tuple[str, str, str]] = field(default_factory=Counter)
+    """By table, kind of job and state."""
+
+    retries: Counter[str] = field(default_factory=Counter)
+    dead: Counter[str] = field(default_factory=Counter)
+    failures: Counter[str] = field(default_factory=Counter)
+    """By class of error: jobs' tries, dead letters, statements."""
+
+    statements: Counter[str] = field(default_factory=Counter)
+    warehouse_s: dict[str, float] = field(default_factory=dict)
+    """By table."""
+
+    statement_s: dict[str, Distribution] = field(default_factory=dict)
+    """By kind of statement."""
+
+    queue_s: dict[str, Distribution] = field(default_factory=dict)
+    """By kind of job."""
+
+    batch_jobs: Distribution = field(default_factory=lambda: Distribution(SIZES))
+    batch_rows: Distribution = field(default_factory=lambda: Distribution(SIZES))
+
+    def copy(self) -> Counted:
+        return Counted(
+            self.jobs.copy(),
+            self.retries.copy(),
+            self.dead.copy(),
+            self.failures.copy(),
+            self.statements.copy(),
+            self.warehouse_s.copy(),
+            {kind: each.copy() for kind, each in self.statement_s.items()},
+            {op: each.copy() for op, each in self.queue_s.items()},
+            self.batch_jobs.copy(),
+            self.batch_rows.copy(),
+        )
+
 
 class Figures:
     """May be used by several threads. All of it counts from the worker's start and never grows beyond its bounds."""
@@ -52,46 +99,44 @@ class Figures:
     def __init__(self, clock: Callable[[], float] = time.monotonic) -> None:
         self._lock = threading.Lock()
         self._clock = clock
-        self.jobs: Counter[tuple[str, str, str]] = Counter()
-        """By table, kind of job and state."""
-
-        self.retries: Counter[str] = Counter()
-        self.dead: Counter[str] = Counter()
-        self.statements: Counter[str] = Counter()
-        self.warehouse_s: dict[str, float] = {}
-        self.failures: Counter[str] = Counter()
-        self.statement_s: dict[str, Distribution] = {}
-        self.queue_s: dict[str, Distribution] = {}
-        self.batch_jobs = Distribution(SIZES)
-        self.batch_rows = Distribution(SIZES)
+        self._counted = Counted()
         self._costs: dict[str, Counter[str]] = {}
         self._tables: set[str] = set()
         self._errors: set[str] = set()
         self._done: deque[tuple[float, int, int]] = deque()
         self._sums = [0, 0]
 
+    def counted(self) -> Counted:
+        """A copy of one moment: nothing in it changes any more."""
+        with self._lock:
+            return self._counted.copy()
+
     def measured(self, execute: Callable[[Statement], Answer]) -> Callable[[Statement], Answer]:
-        """The same sending of statements, each counted with its time, whatever comes of it."""
+        """The same sending of statements, each counted with its time: also such as failed, or whose answer was lost,
+        but not what the warehouse never began."""
 
         def measuring(statement: Statement) -> Answer:
             began = self._clock()
             try:
-                return execute(statement)
+                answer = execute(statement)
             except StatementFailed as exc:
                 with self._lock:
-                    self.failures[self._error(exc.failure.code)] += 1
+                    self._counted.failures[self._error(exc.failure.code)] += 1
+                if not exc.failure.never_ran:
+                    self._sent(statement, self._clock() - began)
                 raise
-            finally:
-                self._sent(statement, self._clock() - began)
+            self._sent(statement, self._clock() - began)
+            return answer
 
         return measuring
 
     def _sent(self, statement: Statement, seconds: float) -> None:
         with self._lock:
             table = self._table(statement.table)
-            self.statements[table] += 1
-            self.warehouse_s[table] = self.warehouse_s.get(table, 0.0) + seconds
-            self.statement_s.setdefault(statement.kind, Distribution(SECONDS)).add(seconds)
+            counted = self._counted
+            counted.statements[table] += 1
+            counted.warehouse_s[table] = counted.warehouse_s.get(table, 0.0) + seconds
+            counted.statement_s.setdefault(statement.kind, Distribution(SECONDS)).add(seconds)
             cost = self._costs.setdefault(statement.table, Counter())
             cost["statements"] += 1
             cost["ms"] += round(seconds * 1000)
@@ -108,19 +153,23 @@ class Figures:
                 self._started(members)
             case "settled":
                 self._settled(members, outcomes)
-            case "revoked" | "expired":
+            case "revoked" | "expired" | "purged":
                 with self._lock:
                     for member in members:
-                        self.jobs[self._table(member.table), _op(member.task), "REVOKED"] += 1
+                        self._counted.jobs[self._table(member.table), _op(member.task), "REVOKED"] += 1
+            case "kept":
+                with self._lock:
+                    for outcome in outcomes:
+                        self._counted.dead[self._error(outcome.error or "")] += 1
 
     def _started(self, members: Sequence[Member]) -> None:
         now = time.time()
         ages = [(_op(member.task), age) for member in members if (age := _age_s(member.enqueued_at, now)) is not None]
         with self._lock:
-            self.batch_jobs.add(len(members))
-            self.batch_rows.add(sum(member.rows for member in members))
+            self._counted.batch_jobs.add(len(members))
+            self._counted.batch_rows.add(sum(member.rows for member in members))
             for op, age in ages:
-                self.queue_s.setdefault(op, Distribution(SECONDS)).add(age)
+                self._counted.queue_s.setdefault(op, Distribution(SECONDS)).add(age)
 
     def _settled(self, members: Sequence[Member], outcomes: Sequence[Outcome]) -> None:
         counts = Counter(
@@ -130,11 +179,11 @@ class Figures:
         rows = sum(m.rows for m, o in zip(members, outcomes, strict=True) if o.state == "SUCCESS")
         with self._lock:
             for (table, task, state, error), count in counts.items():
-                self.jobs[self._table(table), _op(task), state] += count
+                self._counted.jobs[self._table(table), _op(task), state] += count
                 if state == "RETRY":
-                    self.retries[self._error(error or "")] += count
+                    self._counted.retries[self._error(error or "")] += count
                 elif state == "FAILURE":
-                    self.dead[self._error(error or "")] += count
+                    self._counted.dead[self._error(error or "")] += count
                 if state != "RETRY":
                     self._costs.setdefault(table, Counter())["jobs"] += count
                     self._sums[0] += count
@@ -166,13 +215,16 @@ class Figures:
             return (self._sums[0] - jobs) / passed, (self._sums[1] - statements) / passed
 
     def _table(self, table: str) -> str:
-        return _bounded(table, self._tables, MOST_TABLES)
+        return bounded(table, self._tables, MOST_TABLES)
 
     def _error(self, error: str) -> str:
-        return _bounded(error or OTHER, self._errors, MOST_ERRORS)
+        return bounded(error, self._errors, MOST_ERRORS)
 
 
-def _bounded(name: str, known: set[str], most: int) -> str:
+def bounded(name: str, known: set[str], most: int) -> str:
+    """The name, if it is one of the first so many; `known` are those."""
+    if not name:
+        return OTHER
     if name in known:
         return name
     if len(known) >= most:
@@ -182,7 +234,8 @@ def _bounded(name: str, known: set[str], most: int) -> str:
 
 
 def _op(task: str) -> str:
-    return task.removeprefix("records.") or OTHER
+    op = task.removeprefix("records.")
+    return op if op in OPS else OTHER  # anyone may send a task of any name
 
 
 def _age_s(enqueued_at: str, now: float) -> float | None:
