@@ -47,6 +47,8 @@ class Failure:
     error_class: str
     sqlstate: str | None
     text: str
+    statement: str | None = None
+    """The statement's id, if the warehouse had given it one."""
 
     @property
     def code(self) -> str:
@@ -57,6 +59,11 @@ class Failure:
     def taken(self) -> bool:
         """Whether the warehouse had the statement: what failed then may be the statement's own fault."""
         return self.cause == "answer" and self.error_class != ANSWER_LOST and not self.error_class.startswith("HTTP")
+
+    @property
+    def never_ran(self) -> bool:
+        """Whether the warehouse did not so much as begin the statement."""
+        return self.verdict == "transient" and self.cause in ("warehouse", "session")
 
     @property
     def needs_operator(self) -> bool:

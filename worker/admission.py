@@ -3,9 +3,8 @@
 from __future__ import annotations
 
 import json
-import logging
 from collections.abc import Mapping
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from datetime import datetime
 from hashlib import blake2b
 from typing import Any, Literal
@@ -16,8 +15,6 @@ from lakequeue.identifiers import check_job_id
 
 from tasks import records
 from tasks.records import Member, Outcome
-
-log = logging.getLogger(__name__)
 
 Verdict = Literal["job", "late", "bad", "letter"]
 
@@ -39,7 +36,7 @@ class Admission:
     letter_id: str = ""
     letter: str = ""
     member: Member | None = None
-    """For events, with the `outcome` of a job that failed; without one it came too late."""
+    """For events, with the `outcome` of a job that failed, or of what is no job; without one it came too late."""
     outcome: Outcome | None = None
 
     def args(self) -> list[bytes | str | int]:
@@ -58,7 +55,6 @@ def admission(raw: bytes, now: datetime) -> Admission:
         found = _admission(raw, now)
         found.args()  # as UTF-8, which a lone surrogate in a foreign header cannot be
     except Exception as exc:  # whatever is in it: anyone may write to this list
-        log.warning("an unreadable message: %s", type(exc).__name__)
         return _unreadable(raw, f"not a message of a job: {type(exc).__name__}", now)
     return found
 
@@ -67,7 +63,8 @@ def conflict(given: Admission, now: datetime) -> Admission:
     """A message whose id is known with another payload: the job of that id goes on, this is kept apart."""
     reason = f"job {given.id} is known already, with another payload: give a new id, or the same payload"
     name = "conflict-" + _hash(given.raw)
-    return _letter(given.raw, Member(name, "records.unknown", "", 0, "", "", name), reason, "JOB_CONFLICT", now)
+    letter = _letter(given.raw, Member(name, "records.unknown", "", 0, "", "", name), reason, "JOB_CONFLICT", now)
+    return replace(letter, id=given.id)
 
 
 def _admission(raw: bytes, now: datetime) -> Admission:
@@ -149,15 +146,10 @@ def _unreadable(raw: bytes, reason: str, now: datetime) -> Admission:
 
 
 def _letter(raw: bytes, member: Member, reason: str, code: str, now: datetime) -> Admission:
-    letter = records.dead_letter(
-        member,
-        message=raw,
-        reason=reason,
-        details={"error": code},
-        committed="not_committed",
-        at=wire.isoformat(now),
-    )
-    return Admission("letter", raw, letter_id=member.id, letter=letter)
+    at, details = wire.isoformat(now), {"error": code}
+    letter = records.dead_letter(member, message=raw, reason=reason, details=details, committed="not_committed", at=at)
+    outcome = records.failed(member, message=reason, details=details, error=code, finished_at=at)
+    return Admission("letter", raw, letter_id=member.id, letter=letter, member=member, outcome=outcome)
 
 
 def _member(received: wire.Received, table: str, rows: int, digest: str, now: datetime) -> Member:

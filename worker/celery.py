@@ -88,7 +88,13 @@ for _name in TASKS:
     _register(_name)
 
 
+@signals.celeryd_init.connect  # type: ignore[untyped-decorator]
+def _early(instance: Any, **_: Any) -> None:
+    logs.install_early(instance, Settings.from_env().log_format)
+
+
 @signals.after_setup_logger.connect  # type: ignore[untyped-decorator]
+@signals.after_setup_task_logger.connect  # type: ignore[untyped-decorator]
 def _format(logger: logging.Logger, **_: Any) -> None:
     logs.install(logger, Settings.from_env().log_format)
 

@@ -11,6 +11,7 @@ import redis
 from lakequeue import wire
 from lakequeue.scripts import read_script
 
+from worker import logs
 from worker.admission import Admission, admission, conflict
 from worker.lane import Notify
 from worker.loop import Loop
@@ -65,7 +66,6 @@ class Door:
             self._tell([each for each, answer in zip(left, answers, strict=False) if answer == b"ended"])
             taken = len(answers)
             if answers[-1] == b"differs":
-                log.warning("job=%s is known already, with another payload: a dead letter", left[taken - 1].id)
                 left[taken - 1] = conflict(left[taken - 1], now)
                 taken -= 1
             left = left[taken:]
@@ -73,7 +73,19 @@ class Door:
 
     def _tell(self, ended: Sequence[Admission]) -> None:
         for each in ended:
-            if each.member is not None:
+            if each.member is not None and each.outcome is not None:
+                logs.line(
+                    log,
+                    logging.WARNING,
+                    job=each.id or each.letter_id,
+                    table=each.member.table or None,
+                    verdict="permanent",
+                    error=each.outcome.error,
+                    letter=each.letter_id,
+                )
+            if each.member is not None and each.verdict == "letter" and each.outcome is not None:
+                self._notify("kept", [each.member], [each.outcome])
+            elif each.member is not None:
                 self._notify("received", [each.member], ())
                 if each.outcome is None:
                     self._notify("expired", [each.member], ())

@@ -42,6 +42,8 @@ class Refusal:
     details: dict[str, Any]
     code: str
     committed: str = "not_committed"
+    statement: str | None = None
+    """The one that failed it, if the warehouse gave it an id."""
 
 
 def read_entry(message: bytes, place: Place) -> Entry:
@@ -106,7 +108,7 @@ def refused_by(entry: Entry, failure: Failure, *, alone: bool, committed: str = 
     if alone:
         details["text"] = failure.text[:500]
     message = f"{entry.member.task.removeprefix('records.')} {entry.member.table}: {_advice(failure)}"
-    return Refusal(entry, message, details, failure.code, committed)
+    return Refusal(entry, message, details, failure.code, committed, failure.statement)
 
 
 def is_killer(head: Head) -> bool:

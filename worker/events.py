@@ -73,10 +73,12 @@ class Events:
             case "revoked" | "expired":
                 self._shown.show(member.id for member in members)
                 events = [self._revoked(member.id, now, expired=happened == "expired") for member in members]
-            case _:
+            case "settled":
                 results = _Results()
                 told = self._shown.ended(members, outcomes)
                 events = [text for each in told for text in self._settled(*each, now, results)]
+            case _:  # nobody was told that these jobs were there
+                return
         self._put(events)
 
     def _put(self, events: list[str]) -> None:

@@ -18,7 +18,7 @@ from tasks import records
 from tasks.history import Try
 from tasks.records import Member, Outcome
 from tasks.verdicts import Failure, backoff_s
-from worker import history
+from worker import history, logs
 from worker.breaker import Breaker
 from worker.entries import Refusal, bare_entry, killed_worker, read_entry
 from worker.settings import Settings
@@ -38,7 +38,8 @@ CLOCK_S = 0.5
 
 
 class Notify(Protocol):
-    """Told what happened to jobs: `received`, `started` (as part of a `batch`), `revoked`, `expired` or `settled`."""
+    """Told what happened to jobs: `received`, `started` (as part of a `batch`), `revoked`, `expired`, `purged` or
+    `settled`; and that of what was no job a dead letter is `kept`."""
 
     def __call__(
         self, happened: str, members: Sequence[Member], outcomes: Sequence[Outcome], /, *, batch: str = ""
@@ -137,7 +138,8 @@ class Desk:
         batch = again.batch if again else uuid4().hex[:16]
         if again is None and attempt == 1 and not replaces:
             self._notify("received", members, ())
-        self._expire(members)
+        expired = self._expire(members)
+        refused = list(refused)
         failed = self._all_failed(refused)
         new = Freezing(
             batch=batch,
@@ -152,7 +154,7 @@ class Desk:
             dead=[(member.id, letter) for member, _, letter in failed],
         )
         settings = self.settings
-        frozen, excluded, revoked = self.store.freeze(
+        frozen, excluded, revoked, before = self.store.freeze(
             place,
             new,
             start_within_s=settings.start_within_s,
@@ -160,25 +162,33 @@ class Desk:
             clock_offset_us=self.clock_offset_us,
             expires_s=settings.result_expires_s,
         )
-        if told := [*done, *((member, outcome) for member, outcome, _ in failed)]:
+        told = [*done, *((member, outcome) for member, outcome, _ in failed)]
+        if told := [(member, outcome) for member, outcome in told if member.id not in before]:
             self._notify("received", [member for member, _ in told], ())
             self._notify("settled", [member for member, _ in told], [outcome for _, outcome in told])
-        self._notify("revoked", [m for m in members if m.id in revoked], ())
+        _log_refused([refusal for refusal in refused if refusal.entry.member.id not in before], None)
+        self._notify("revoked", [m for m in members if m.id in revoked - expired], ())
         self._notify("started", [m for m in members if m.id not in excluded], (), batch=batch)
         if frozen.ids:
             task, rows = members[0].task, sum(member.rows for member in members)
             self._running[place.lane] = Running(batch, place, task, len(frozen.ids), rows, time.time())
         return frozen, excluded
 
-    def _expire(self, members: Sequence[Member]) -> None:
-        """Revoke the jobs whose `expires` has passed; freezing leaves them out. Those that run already go on."""
+    def _expire(self, members: Sequence[Member]) -> frozenset[str]:
+        """Revoke the jobs whose `expires` has passed; freezing leaves them out. Those that run already go on.
+
+        Returns the ids of those that are revoked by it.
+        """
         if not any(member.expires for member in members):
-            return
+            return frozenset()
+        revoked: list[Member] = []
         now = wire.isoformat(datetime.now(UTC))
         if late := [member for member in members if member.expires and member.expires <= now]:
             ids = [member.id for member in late]
             found = self.store.revoke(ids, reason="expired", expires_s=self.settings.result_expires_s)
-            self._notify("expired", [member for member in late if found[member.id] in ("QUEUED", "RETRY")], ())
+            revoked = [member for member in late if found[member.id] in ("QUEUED", "RETRY")]
+            self._notify("expired", revoked, ())
+        return frozenset(member.id for member in revoked)
 
     def settle(
         self,
@@ -193,6 +203,7 @@ class Desk:
     ) -> int:
         """Store what became of jobs (`members` and `outcomes` side by side) and of refused ones; see `Store.settle`."""
         told = list(zip(members, outcomes, strict=True))
+        refused = list(refused)
         failed = self._all_failed(refused, frozen)
         told += [(member, outcome) for member, outcome, _ in failed]
         self._running.pop(place.lane, None)
@@ -207,6 +218,7 @@ class Desk:
         )
         if left >= 0:
             self._notify("settled", [member for member, _ in told], [outcome for _, outcome in told])
+            _log_refused(refused, frozen)
         return left
 
     def postpone(
@@ -224,6 +236,7 @@ class Desk:
 
         Returns for how many seconds its lane waits.
         """
+        assert failure.verdict != "permanent"
         at_once = failure.cause in ("session", "expired") and attempts <= 1
         delay = 0.0 if at_once else self.pause_s(failure, attempts)
         until = time.time() + delay
@@ -231,7 +244,7 @@ class Desk:
         outcomes = history.retries(
             self.store.client, members, batch=frozen.batch, attempts=attempts, error=failure.code, next_try=next_try
         )
-        self.settle(
+        left = self.settle(
             place,
             frozen,
             remove=0,
@@ -240,6 +253,19 @@ class Desk:
             refused=refused,
             waiting=Waiting(attempts, until, failure.code),
         )
+        if left >= 0 and members:
+            logs.line(
+                log,
+                logging.WARNING,
+                **named(members),
+                batch=frozen.batch,
+                table=place.table,
+                attempt=attempts,
+                statement=failure.statement,
+                verdict=failure.verdict,
+                error=failure.error_class,
+                next_try=next_try,
+            )
         return delay
 
     def pause_s(self, failure: Failure, attempts: int) -> float:
@@ -275,15 +301,6 @@ class Desk:
         at = wire.isoformat(datetime.now(UTC))
         member = refusal.entry.member
         details = {"error": refusal.code, **refusal.details}
-        log.warning(
-            "job=%s batch=%s table=%s attempt=%s verdict=permanent error=%s committed=%s",
-            member.id,
-            frozen.batch if frozen else None,
-            member.table,
-            frozen.attempt if frozen else None,
-            refusal.code,
-            refusal.committed,
-        )
         outcome = records.failed(
             member,
             message=refusal.message,
@@ -307,9 +324,10 @@ class Desk:
 
     def discard(self, place: Place) -> Turn:
         """Throw away jobs that were purged, as many as one turn may."""
-        to_go, left, tried = self.store.discard(place, most=DISCARDED, expires_s=self.settings.result_expires_s)
-        members = [Member(job_id, "", str(place.table), 0, "", "", job_id) for job_id in tried]
-        self._notify("revoked", members, ())
+        to_go, left, ended = self.store.discard(place, most=DISCARDED, expires_s=self.settings.result_expires_s)
+        for happened, tried in (("revoked", True), ("purged", False)):
+            some = [(job_id, task) for job_id, task, was_tried in ended if was_tried is tried]
+            self._notify(happened, [Member(each, task, str(place.table), 0, "", "", each) for each, task in some], ())
         if not to_go:
             log.warning("table=%s purged", place.table)
         return Turn.of(left)
@@ -356,3 +374,24 @@ class Desk:
             "finished_at": wire.isoformat(datetime.now(UTC)),
             "warehouse_ms": round(answer.elapsed_s * 1000, 1) if answer else None,
         }
+
+
+def named(members: Sequence[Member]) -> dict[str, Any]:
+    """How a line of the log names the jobs it is of: the one there is, else their number."""
+    return {"job": members[0].id} if len(members) == 1 else {"jobs": len(members)}
+
+
+def _log_refused(refused: Iterable[Refusal], frozen: Frozen | None) -> None:
+    for refusal in refused:
+        logs.line(
+            log,
+            logging.WARNING,
+            job=refusal.entry.member.id,
+            batch=frozen.batch if frozen else None,
+            table=refusal.entry.member.table,
+            attempt=frozen.attempt if frozen else None,
+            statement=refusal.statement,
+            verdict="permanent",
+            error=refusal.code,
+            committed=refusal.committed,
+        )

@@ -25,8 +25,9 @@ from tasks.records import Member, Outcome
 from tasks.sql import Statement
 from tasks.table import Column, Table
 from tasks.verdicts import Failure
+from worker import logs
 from worker.entries import Entry, Refusal, invalid, is_killer, killed_worker, read_entry, refused_by
-from worker.lane import Desk, Turn
+from worker.lane import Desk, Turn, named
 from worker.store import Frozen, Head, Place
 from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed
@@ -80,6 +81,8 @@ class _Round:
     members: list[Member] = field(default_factory=list)
     outcomes: list[Outcome] = field(default_factory=list)
     finished: frozenset[str] = frozenset()
+    statements: list[str] = field(default_factory=list)
+    seconds: float = 0.0
     postponed: Failure | None = None
     waiting: bool = False
 
@@ -174,6 +177,9 @@ class ReadLane:
         started_at = wire.isoformat(datetime.now(UTC))
         distinct = {_key(each): each for each in round_.asked}
         pages = dict(zip(distinct, self._pool.map(self._page, distinct.values()), strict=True))
+        answers = [page.answer for page in pages.values() if isinstance(page, _Page)]
+        round_.statements = [answer.statement_id for answer in answers if answer.statement_id]
+        round_.seconds = max((answer.elapsed_s for answer in answers), default=0.0)
         for each in round_.asked:
             page = pages[_key(each)]
             if isinstance(page, _Page):
@@ -199,9 +205,6 @@ class ReadLane:
 
     def _settle(self, place: Place, round_: _Round, frozen: Frozen) -> Turn:
         """Store what is done. What is not stays in the lane, from the first undone message on."""
-        log.info(
-            "batch=%s table=%s reads=%d attempt=%d", frozen.batch, place.table, len(round_.outcomes), frozen.attempt
-        )
         if round_.postponed is None:
             self._lost.pop(place.lane, None)
             left = self._desk.settle(
@@ -212,15 +215,9 @@ class ReadLane:
                 outcomes=round_.outcomes,
                 refused=round_.refused,
             )
+            if left >= 0:
+                self._log(place, round_, frozen)
             return Turn.after(AFTER_POLL_S) if round_.waiting and left > 0 else Turn.of(left)
-        log.warning(
-            "batch=%s table=%s attempt=%d verdict=%s error=%s",
-            frozen.batch,
-            place.table,
-            frozen.attempt,
-            round_.postponed.verdict,
-            round_.postponed.code,
-        )
         done = round_.done()
         delay = self._desk.postpone(
             place,
@@ -231,7 +228,23 @@ class ReadLane:
             done=list(zip(round_.members, round_.outcomes, strict=True)),
             refused=round_.refused,
         )
+        self._log(place, round_, frozen)
         return Turn.after(delay)
+
+    def _log(self, place: Place, round_: _Round, frozen: Frozen) -> None:
+        if not round_.members:
+            return
+        logs.line(
+            log,
+            logging.INFO,
+            **named(round_.members),
+            batch=frozen.batch,
+            table=place.table,
+            rows=sum(outcome.brief["rows"] for outcome in round_.outcomes),
+            attempt=frozen.attempt,
+            statement=" ".join(round_.statements) or None,
+            ms=round(round_.seconds * 1000, 1),
+        )
 
     def _ask(self, place: Place, entry: Entry) -> _Asked:
         if entry.error is not None:

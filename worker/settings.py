@@ -45,10 +45,12 @@ class Settings:
         default_factory=dict, metadata={"is": "JSON object of extra properties of created tables"}
     )
     metrics_port: int = field(
-        default=0, metadata={"is": "port of the Prometheus endpoint /metrics; 0: none", "from": 0}
+        default=0, metadata={"is": "port of the Prometheus endpoint /metrics; 0: none", "from": 0, "to": 65_535}
     )
     metrics_address: str = field(default="127.0.0.1", metadata={"is": "address it listens on"})
-    log_format: str = field(default="text", metadata={"is": "text, or json: one object a line"})
+    log_format: str = field(
+        default="text", metadata={"is": "text, or json: one object a line", "one_of": ("text", "json")}
+    )
     events_per_s: int = field(
         default=300,
         metadata={
@@ -72,7 +74,7 @@ class Settings:
             name = variable(each.name)
             if text := environ.get(name):
                 try:
-                    given[each.name] = _read(each.type, text, lowest=each.metadata.get("from"))
+                    given[each.name] = _read(each.type, text, each.metadata)
                 except ValueError as exc:
                     raise ValueError(f"{name}: {exc}") from exc
         return cls(**given)
@@ -91,7 +93,7 @@ def describe() -> list[tuple[str, str, str]]:
     return told
 
 
-def _read(kind: Any, text: str, *, lowest: int | None = None) -> Any:
+def _read(kind: Any, text: str, limits: Mapping[str, Any]) -> Any:
     match kind:
         case "int":
             number = int(text)
@@ -109,7 +111,11 @@ def _read(kind: Any, text: str, *, lowest: int | None = None) -> Any:
                 )
             return loaded
         case _:
+            if text not in limits.get("one_of", (text,)):
+                raise ValueError(f"expected {' or '.join(limits['one_of'])}")
             return text
-    if not (0 < number < 1e9 or (number == 0 and (kind == "float" or lowest == 0))):
+    if not (0 < number < 1e9 or (number == 0 and (kind == "float" or limits.get("from") == 0))):
         raise ValueError("expected a number above 0 and below 1e9")
+    if number > limits.get("to", number):
+        raise ValueError(f"expected {limits['to']} at most")
     return number

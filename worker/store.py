@@ -228,8 +228,9 @@ class Store:
         open_for_s: float,
         clock_offset_us: int,
         expires_s: int,
-    ) -> tuple[Frozen, frozenset[str], frozenset[str]]:
-        """Fix a batch. Returns it, the ids that stay out of it, being finished, and of those the revoked."""
+    ) -> tuple[Frozen, frozenset[str], frozenset[str], frozenset[str]]:
+        """Fix a batch. Returns it, the ids that stay out of it, being finished, of those the revoked that nobody was
+        told of yet, and the `settled` ones that had an outcome before."""
         args: list[Any] = [place.lease, place.partition, place.lane, new.batch, new.replaces, new.span, new.identity]
         args += [new.attempt, int(start_within_s * 1e6), int(open_for_s * 1e6), clock_offset_us]
         args.append("" if new.keep_stamp_us is None else new.keep_stamp_us)
@@ -241,8 +242,8 @@ class Store:
             args += (job_id, letter)
         for job_id, record in new.started:
             args += (job_id, record)
-        stamp, start_by, open_until, out, revoked = self._run("freeze", *args)
-        excluded = frozenset(each.decode() for each in out)
+        stamp, start_by, open_until, out, revoked, before = self._run("freeze", *args)
+        excluded = _texts(out)
         frozen = Frozen(
             batch=new.batch,
             span=new.span,
@@ -254,16 +255,19 @@ class Store:
             counts=new.counts,
             open_until_us=int(open_until),
         )
-        return frozen, excluded, frozenset(each.decode() for each in revoked)
+        return frozen, excluded, _texts(revoked), _texts(before)
 
-    def discard(self, place: Place, *, most: int, expires_s: int) -> tuple[int, int, list[str]]:
+    def discard(self, place: Place, *, most: int, expires_s: int) -> tuple[int, int, list[tuple[str, str, bool]]]:
         """Throw away as many messages at the head as were purged, and no more than `most`.
 
-        Returns how many are still to go, how many messages there are then, and the ids of jobs that had been tried.
+        Returns how many are still to go, how many messages there are then, and of each job that ends by it the id, the
+        task and whether it had been tried.
         """
         at = wire.isoformat(datetime.now(UTC))
         answer = self._run("discard", place.lease, place.partition, place.lane, most, expires_s, at)
-        return int(answer[0]), int(answer[1]), [each.decode() for each in answer[2]]
+        told = [each.decode() for each in answer[2]]
+        ended = [(job, task, bool(tried)) for job, task, tried in zip(told[::3], told[1::3], told[2::3], strict=True)]
+        return int(answer[0]), int(answer[1]), ended
 
     def settle(
         self,
@@ -314,6 +318,10 @@ class Store:
             if str(exc).startswith(("LEASELOST", "FROZEN")):
                 raise LeaseLost(str(exc)) from exc
             raise
+
+
+def _texts(told: list[bytes]) -> frozenset[str]:
+    return frozenset(each.decode() for each in told)
 
 
 def _hash(flat: list[bytes]) -> dict[str, str]:

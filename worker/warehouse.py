@@ -8,7 +8,7 @@ import threading
 import time
 from collections.abc import Callable, Iterator, Sequence
 from contextlib import contextmanager, suppress
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from importlib import import_module
 from typing import Any, Literal
 from urllib.parse import urlsplit
@@ -90,6 +90,8 @@ class Connection:
                 # The connector is silent about a statement that was cancelled. Only a count says that it committed.
                 raise StatementFailed(verdicts.answer_lost("the warehouse told no count of rows", "NO_COUNT"))
             return answer
+        except StatementFailed as exc:
+            raise StatementFailed(replace(exc.failure, statement=cursor.query_id or None)) from exc.__cause__
         finally:
             with suppress(connector.Error, http.HTTPError, OSError):
                 cursor.close()

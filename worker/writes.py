@@ -5,8 +5,9 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Callable, Mapping, Sequence
-from dataclasses import dataclass, field
+from dataclasses import dataclass, field, replace
 from datetime import UTC, datetime
+from typing import Any
 
 from lakequeue import wire
 from lakequeue.keys import Lane
@@ -18,8 +19,9 @@ from tasks.prepared import LARGEST_BYTES, Key
 from tasks.records import Committed, Member
 from tasks.sql import Statement
 from tasks.verdicts import Failure
+from worker import logs
 from worker.entries import Entry, Refusal, refused_by
-from worker.lane import CHUNK, Desk, Turn
+from worker.lane import CHUNK, Desk, Turn, named
 from worker.lookup import Lookup
 from worker.plan import Plan, Planner
 from worker.proof import Prover
@@ -79,7 +81,6 @@ class WriteLane:
 
     def _unavailable(self, place: Place, plan: Plan, failure: Failure, *, attempt: int, replaces: str = "") -> Turn:
         """The table could not be described, created or counted this time: nothing of it was changed."""
-        log.warning("table=%s attempt=%d verdict=transient error=%s", place.table, attempt, failure.code)
         members = [entry.member for entry in plan.entries]
         frozen, _ = self._desk.freeze(place, members, span=plan.span, attempt=attempt, replaces=replaces)
         return Turn.after(self._desk.postpone(place, frozen, members, failure, attempts=attempt))
@@ -144,7 +145,6 @@ class WriteLane:
                 answer = self._execute(statement)
             except StatementFailed as exc:
                 return self._failed(place, plan, frozen, members, exc.failure, counts, told)
-            self._log(place, frozen, len(members), answer)
         counts.found.update(folded.after)
         counts.stale = counts.stale or not plan.batch.key_columns
         notes = [] if again is None else ["sent again after its first answer was lost"]
@@ -234,6 +234,18 @@ class WriteLane:
             outcomes=[committed.outcome(m, counts.get(m.id), tries.get(m.id, ())) for m in members],
             refused=refused,
         )
+        if left >= 0:
+            logs.line(
+                log,
+                logging.INFO,
+                **named(members),
+                batch=frozen.batch,
+                table=place.table,
+                rows=receipt["batch_rows"],
+                attempt=frozen.attempt,
+                statement=receipt["statement"],
+                ms=receipt["warehouse_ms"],
+            )
         return Turn.of(left)
 
     def _failed(
@@ -246,16 +258,8 @@ class WriteLane:
         counts: Counts | None = None,
         told: Mapping[str, int] = NOTHING,
     ) -> Turn:
-        log.warning(
-            "batch=%s table=%s jobs=%d attempt=%d verdict=%s error=%s",
-            frozen.batch,
-            place.table,
-            len(members),
-            frozen.attempt,
-            failure.verdict,
-            failure.error_class,
-        )
         if failure.verdict == "unknown":
+            self._log(logging.WARNING, place, frozen, members, failure, verdict="unknown")
             self._prover.note_lost(place, frozen, failure)
             return Turn.after(0.0)  # the batch stays frozen: the next turn proves it
         if failure.cause == "expired":
@@ -263,9 +267,10 @@ class WriteLane:
         if failure.verdict == "transient":
             return Turn.after(self._desk.postpone(place, frozen, members, failure, attempts=frozen.attempt))
         if failure.cause in ("shape", "missing") and self._changed(place, plan):
-            changed = Failure("transient", "session", failure.error_class, failure.sqlstate, failure.text)
+            changed = replace(failure, verdict="transient", cause="session")
             return Turn.after(self._desk.postpone(place, frozen, members, changed, attempts=frozen.attempt))
         if failure.cause in ("row", "unlisted") and len(plan.jobs) > 1:
+            self._log(logging.INFO, place, frozen, members, failure, parts=2)
             return self._halved(place, plan, frozen, counts, told if plan.unprovable else NOTHING)
         committed = "unknown" if told and plan.unprovable else "not_committed"
         refused = [refused_by(entry, failure, alone=len(members) == 1, committed=committed) for entry in plan.joined()]
@@ -316,16 +321,19 @@ class WriteLane:
             return
         self._desk.learn_clock(answer.rows[0][1])
 
-    def _log(self, place: Place, frozen: Frozen, jobs: int, answer: Answer) -> None:
-        log.info(
-            "batch=%s table=%s jobs=%d rows=%s attempt=%d statement=%s ms=%.0f",
-            frozen.batch,
-            place.table,
-            jobs,
-            answer.affected,
-            frozen.attempt,
-            answer.statement_id,
-            answer.elapsed_s * 1000,
+    def _log(
+        self, level: int, place: Place, frozen: Frozen, members: Sequence[Member], failure: Failure, **more: Any
+    ) -> None:
+        logs.line(
+            log,
+            level,
+            **named(members),
+            batch=frozen.batch,
+            table=place.table,
+            attempt=frozen.attempt,
+            statement=failure.statement,
+            error=failure.error_class,
+            **more,
         )
 
 

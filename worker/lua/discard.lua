@@ -1,8 +1,8 @@
 #!lua flags=allow-oom
 -- Throw away messages at a lane's head that were purged: their jobs are revoked. Nothing is frozen there.
 -- ARGV: lease, partition, lane, how many at most, seconds a finished record lives, now (ISO 8601).
--- Returns: how many are still to be thrown away, how many messages the lane holds then, and the ids of the jobs that
---   had been tried.
+-- Returns: how many are still to be thrown away, how many messages the lane holds then, and of each job that ends by it,
+--   in one list: id, task, '1' if it had been tried.
 local lease, partition, lane = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
   return redis.error_reply('LEASELOST partition ' .. partition)
@@ -18,17 +18,23 @@ end
 local list = 'lakequeue:jobs:' .. lane
 local to_go = tonumber(redis.call('HGET', 'lakequeue:purges', lane) or 0)
 local messages = head_of(list, math.min(to_go, tonumber(ARGV[4])))
-local tried, gone = {}, {}
+local told, gone = {}, {}
 for _, message in ipairs(messages) do
   local id = id_of(message)
   local state = id and state_of(id)
+  local function tell()
+    told[#told + 1] = id
+    told[#told + 1] = string.match(record_of(id), '"name": ?"([^"]+)"') or ''
+    told[#told + 1] = state == 'RETRY' and '1' or ''
+  end
   if state == 'QUEUED' or state == 'RETRY' then
+    tell()
     revoke(id, 'purged', ARGV[6], ARGV[5])
     gone[#gone + 1] = id
-    if state == 'RETRY' then
-      tried[#tried + 1] = id
-    end
   elseif state == 'REVOKED' then
+    if redis.call('TTL', 'celery-task-meta-' .. id) == -1 then
+      tell() -- cancelled before, which nobody has told of
+    end
     redis.call('EXPIRE', 'celery-task-meta-' .. id, ARGV[5])
   end
 end
@@ -47,4 +53,4 @@ redis.call('DEL', 'lakequeue:wait:' .. lane, 'lakequeue:load:' .. lane)
 if left == 0 then
   redis.call('SREM', 'lakequeue:ready:' .. partition, lane)
 end
-return { math.max(to_go, 0), left, tried }
+return { math.max(to_go, 0), left, told }

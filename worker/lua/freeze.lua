@@ -7,8 +7,8 @@
 --   number of settled jobs, for each: id, record; number of dead letters, for each: id, JSON;
 --   then for each job of the statement: id, record.
 -- `span` is how many messages at the list's head the batch covers, with those that are in no statement.
--- Returns: stamp, start_by, open_until (microseconds), the ids that stay out because they have a final record, and
---   those of them that were revoked.
+-- Returns: stamp, start_by, open_until (microseconds), the ids that stay out because they have a final record, those of
+--   them that were revoked and of which it is said here for the first time, and the settled ones that had an outcome before.
 local lease, partition, lane, batch, replaces = ARGV[1], ARGV[2], ARGV[3], ARGV[4], ARGV[5]
 if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
   return redis.error_reply('LEASELOST partition ' .. partition)
@@ -39,11 +39,13 @@ elseif not stamp then
   redis.call('SET', key, string.format('%.0f', stamp))
 end
 local at = 17
-local done = {}
+local done, before = {}, {}
 local ended = {} -- true: before; a letter belongs to the outcome it came with, and may have been replayed or dropped since
 for _ = 1, tonumber(ARGV[16]) do
   ended[ARGV[at]] = finished(ARGV[at]) or false
-  if not ended[ARGV[at]] then
+  if ended[ARGV[at]] then
+    before[#before + 1] = ARGV[at]
+  else
     done[#done + 1] = ARGV[at]
     redis.call('SET', 'celery-task-meta-' .. ARGV[at], ARGV[at + 1], 'EX', ARGV[14])
     redis.call('PUBLISH', 'celery-task-meta-' .. ARGV[at], ARGV[at + 1])
@@ -70,8 +72,10 @@ for i = at, #ARGV, 2 do
     out[#out + 1] = ARGV[i]
     -- A revoked job's record outlives its message, which goes when this batch is settled, or at a later try.
     if string.match(redis.call('GET', 'celery-task-meta-' .. ARGV[i]), '^{"status": ?"REVOKED"') then
+      if redis.call('TTL', 'celery-task-meta-' .. ARGV[i]) == -1 then
+        revoked[#revoked + 1] = ARGV[i]
+      end
       redis.call('EXPIRE', 'celery-task-meta-' .. ARGV[i], ARGV[14])
-      revoked[#revoked + 1] = ARGV[i]
     end
   else
     redis.call('SET', 'celery-task-meta-' .. ARGV[i], ARGV[i + 1])
@@ -99,4 +103,4 @@ if redis.call('EXISTS', counted) == 1 then
     redis.call('HDEL', counted, id)
   end
 end
-return { text(stamp), text(start_by), text(open_until), out, revoked }
+return { text(stamp), text(start_by), text(open_until), out, revoked, before }

@@ -70,6 +70,6 @@ def test_a_stamp_is_later_than_the_one_before_though_the_clock_is_not(
     ahead = 4_000_000_000_000_000
     client.set(keys.stamp(TABLE), ahead)
     for i in (1, 2):
-        frozen, _, _ = store.freeze(place, batch(f"b{i}"), **FENCE)
+        frozen, *_ = store.freeze(place, batch(f"b{i}"), **FENCE)
         assert frozen.stamp_us == ahead + i
         store.settle(place, f"b{i}", remove=0, settled=[], dead=[], expires_s=60)
