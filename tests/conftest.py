@@ -7,6 +7,7 @@ LONGEST = ("test_law.py", "test_torture.py")
 pytest_plugins = (
     "tests.fix_redis",
     "tests.fix_cli",
+    "tests.fix_promtool",
     "tests.fix_dead_letters",
     "tests.fix_proxy",
     "tests.fix_localwarehouse",

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import urllib.request
+from collections import Counter
 from dataclasses import dataclass
 
 from prometheus_client import Metric
@@ -24,6 +25,15 @@ class Scrape:
             for each in family.samples
             if each.name == sample
         }
+
+    def summed(self, sample: str, *labels: str) -> Counter[tuple[str, ...]]:
+        """The same, over all other labels."""
+        sums: Counter[tuple[str, ...]] = Counter()
+        for family in self.families.values():
+            for each in family.samples:
+                if each.name == sample:
+                    sums[tuple(each.labels[label] for label in labels)] += int(each.value)
+        return sums
 
     def one(self, sample: str) -> float | None:
         """The only sample of a name, None without one."""

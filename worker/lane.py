@@ -129,8 +129,10 @@ class Desk:
         again: Frozen | None = None,
         refused: Iterable[Refusal] = (),
         done: Sequence[tuple[Member, Outcome]] = (),
+        whole: bool = False,
     ) -> tuple[Frozen, frozenset[str]]:
-        """Freeze jobs for one statement; with `again`, the same batch and stamp once more.
+        """Freeze jobs for one statement; with `again`, the same batch and stamp once more. Returns also the ids of jobs
+        that stay out of it; one that has to be `whole` does not begin without them, but is to be frozen anew.
 
         `refused` are jobs at the head that fail without it, `done` such as were committed long ago: they get their
         outcome here, for good.
@@ -168,7 +170,8 @@ class Desk:
             self._notify("settled", [member for member, _ in told], [outcome for _, outcome in told])
         _log_refused([refusal for refusal in refused if refusal.entry.member.id not in before], None)
         self._notify("revoked", [m for m in members if m.id in revoked - expired], ())
-        self._notify("started", [m for m in members if m.id not in excluded], (), batch=batch)
+        if not (whole and excluded):
+            self._notify("started", [m for m in members if m.id not in excluded], (), batch=batch)
         if frozen.ids:
             task, rows = members[0].task, sum(member.rows for member in members)
             self._running[place.lane] = Running(batch, place, task, len(frozen.ids), rows, time.time())

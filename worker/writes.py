@@ -189,6 +189,7 @@ class WriteLane:
                 again=again,
                 refused=plan.refusals,
                 done=plan.done,
+                whole=True,
             )
             plan.refusals, plan.done = [], []
             if not excluded:
