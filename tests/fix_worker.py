@@ -22,13 +22,13 @@ READY_S = 60.0
 class Worker:
     """One worker process; its log is in a file."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, name: str) -> None:
+    def __init__(self, environ: Mapping[str, str], log: Path, name: str, *, level: str = "info") -> None:
         self.name = name
         self.log = log
         self._url = environ["LAKEQUEUE_REDIS_URL"]
         with open(log, "ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", f"{name}@test", "-l", "info"],
+                [sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", f"{name}@test", "-l", level],
                 env={**os.environ, **environ},
                 stdout=out,
                 stderr=out,

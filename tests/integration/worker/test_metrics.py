@@ -16,9 +16,9 @@ from typing import Any
 
 import pytest
 import redis
-from celery import Celery
 from lakequeue import JobFailed, Queue, wire
 
+from tests.fix_celery_app import celery_app, close
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_metrics import Scrape, scrape
 from tests.fix_promtool import Promtool, asked_for
@@ -124,14 +124,14 @@ def tell(queue: Queue, server: EmbeddedRedis, warehouse: LocalWarehouse) -> None
     assert queue.operations.purge(STOCK) == 4
     queue.operations.resume(STOCK)
     until(lambda: queue.operations.table(STOCK).waiting == 0, "all are thrown away")
-    app = Celery(broker=server.url, backend=server.url, set_as_current=False)
+    app = celery_app(server.url)
     late = app.send_task("records.read", kwargs={"table": ORDERS}, queue=wire.QUEUE, expires=0.001)
     until(lambda: late.state == "REVOKED", "it came too late")
     # No jobs: a field that is none, a task that is none, bytes that are no message.
     wrong = app.send_task("records.write", kwargs={"table": ORDERS, "dta": []}, queue=wire.QUEUE)
     alien = app.send_task("records.frobnicate", kwargs={}, queue=wire.QUEUE)
     until(lambda: wrong.state == alien.state == "FAILURE", "both were refused")
-    app.close()
+    close(app)
     with redis.Redis.from_url(server.url) as client:
         client.lpush(wire.QUEUE, b"no message")
         until(lambda: not client.llen(wire.QUEUE), "it was taken in")

@@ -1,4 +1,4 @@
-"""What becomes of a log record: its pairs are fields, exceptions are named and never quoted, any text can be written."""
+"""What becomes of a log record: its pairs are fields, exceptions are named and not quoted, any text can be written."""
 
 from __future__ import annotations
 
