@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lakequeue.settings import DEFAULT_URL
+from lakequeue.settings import DEFAULT_URL, connect
 
 
 @dataclass(frozen=True, slots=True)
@@ -74,6 +74,8 @@ class Settings:
             name = variable(each.name)
             if text := environ.get(name):
                 try:
+                    if each.name == "redis_url":
+                        connect(text, timeout_s=1).close()  # connects to nothing, but says it without the password
                     given[each.name] = _read(each.type, text, each.metadata)
                 except ValueError as exc:
                     raise ValueError(f"{name}: {exc}") from exc

@@ -17,6 +17,7 @@ from lakequeue import Handle, JobFailed, Queue, wire
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker, worker_environ
+from tests.planted import found_in, planted
 from tests.support import COLUMNS, QUICK, TABLE, sql, until
 
 HEX = re.compile(r"[0-9a-f]{16}")
@@ -151,7 +152,13 @@ def test_text_is_read_by_people(worker: Worker, queue: Queue) -> None:
 
 
 @pytest.mark.parametrize(
-    ("name", "value"), [("LAKEQUEUE_LOG_FORMAT", "xml"), ("LAKEQUEUE_METRICS_PORT", "70000")], ids=["format", "port"]
+    ("name", "value"),
+    [
+        ("LAKEQUEUE_LOG_FORMAT", "xml"),
+        ("LAKEQUEUE_METRICS_PORT", "70000"),
+        ("LAKEQUEUE_REDIS_URL", f"redis://:{planted('unencoded')}/word@127.0.0.1:1/0"),
+    ],
+    ids=["format", "port", "url"],
 )
 def test_a_setting_that_cannot_be_used_is_named_at_start(
     redis_url: str, warehouse: LocalWarehouse, name: str, value: str
@@ -165,4 +172,7 @@ def test_a_setting_that_cannot_be_used_is_named_at_start(
         check=False,
     )
     assert done.returncode != 0
-    assert done.stderr.strip().splitlines()[-1].startswith(f"ValueError: {name}: expected ")
+    last = done.stderr.strip().splitlines()[-1]
+    assert last.startswith(f"ValueError: {name}: ")
+    assert "expected" in last
+    assert found_in(done.stderr + done.stdout) == []
