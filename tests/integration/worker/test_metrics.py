@@ -279,6 +279,7 @@ def test_what_waits_is_told_by_the_worker_that_owns_it_and_in_all_once(
         return [each.one("lakequeue_leases") or 0 for each in scrapes]
 
     until(lambda: 0 not in leases(found()) and sum(leases(found())) < 64, "three share")
+    until(lambda: [each.one("lakequeue_workers") for each in found()].count(3) == 1, "one of the two tells of all")
     assert silent.stop() == 0
     until(lambda: sum(leases(found())) == 64, "two share")
     until(lambda: waiting(found()) == 16, "each job is told once")
