@@ -48,6 +48,8 @@ class Outcome:
     """The error's class, for events and logs."""
 
     attempts: int = 1
+    """How often it was tried, this time included."""
+
     runtime_s: float = 0.0
     brief: Mapping[str, Any] = field(default_factory=dict)
     """What events say of it: its batch, its statement."""
@@ -86,6 +88,7 @@ class Committed:
         self._runtime_s = _runtime_s(receipt)
         self._finished_at = finished_at
         self._brief = _brief(receipt)
+        self._attempts: int = receipt.get("attempts") or 1
 
     def outcome(self, member: Member, rows: int | None, tries: Sequence[Try] = ()) -> Outcome:
         """`rows` is None where nobody can say how many there were; `tries` came to nothing before."""
@@ -97,7 +100,9 @@ class Committed:
             f'"receipt":{{"rows":{count},"enqueued_at":{_dumps(member.enqueued_at)},{self._receipt}}}'
         )
         record = _record(member, "SUCCESS", result, self._finished_at, tries)
-        return Outcome(member.id, "SUCCESS", record, runtime_s=self._runtime_s, brief=self._brief)
+        return Outcome(
+            member.id, "SUCCESS", record, attempts=self._attempts, runtime_s=self._runtime_s, brief=self._brief
+        )
 
 
 def page(
@@ -108,19 +113,31 @@ def page(
     result = _dumps({"data": data, "count": len(data), "total": total, "receipt": full})
     record = _record(member, "SUCCESS", result, finished_at)
     return Outcome(
-        member.id, "SUCCESS", record, runtime_s=_runtime_s(receipt), brief={**_brief(receipt), "rows": len(data)}
+        member.id,
+        "SUCCESS",
+        record,
+        attempts=receipt.get("attempts") or 1,
+        runtime_s=_runtime_s(receipt),
+        brief={**_brief(receipt), "rows": len(data)},
     )
 
 
 def failed(
-    member: Member, *, message: str, details: Mapping[str, Any], error: str, finished_at: str, batch: str | None = None
+    member: Member,
+    *,
+    message: str,
+    details: Mapping[str, Any],
+    error: str,
+    finished_at: str,
+    batch: str | None = None,
+    attempts: int = 1,
 ) -> Outcome:
     """A job that failed for good. Celery rebuilds the exception from `exc_type`, `exc_module` and `exc_message`."""
     result = _dumps(
         {"exc_type": "JobFailed", "exc_message": [message, dict(details)], "exc_module": "lakequeue.errors"}
     )
     record = _record(member, "FAILURE", result, finished_at)
-    return Outcome(member.id, "FAILURE", record, error, brief={"batch": batch} if batch else {})
+    return Outcome(member.id, "FAILURE", record, error, attempts, brief={"batch": batch} if batch else {})
 
 
 def revoked(member: Member, *, reason: str, finished_at: str) -> str:

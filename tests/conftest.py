@@ -14,6 +14,7 @@ pytest_plugins = (
     "tests.fix_worker",
     "tests.fix_system",
     "tests.fix_celery_app",
+    "tests.fix_browser",
 )
 
 

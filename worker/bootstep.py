@@ -116,7 +116,7 @@ class Running:
         execute = breaker.execute
         tables = Tables(execute, properties=settings.table_properties)
         notify = _both(self._events.notify, figures.notify)
-        desk = Desk(store, settings, breaker, worker=hostname, notify=notify)
+        desk = self._desk = Desk(store, settings, breaker, worker=hostname, notify=notify)
         self._intake = Intake(
             desk,
             writes=WriteLane(desk, tables, execute),
@@ -141,7 +141,8 @@ class Running:
             settings,
             hostname=hostname,
             doing=lambda: {
-                "running": len(desk.running(self._intake.places())),
+                **self._under_way(),
+                "ended": figures.ended(),
                 "warehouse": _NAMES[breaker.state],
                 "metrics": self._endpoint.serves,
                 **self._events.left_out(),
@@ -157,6 +158,10 @@ class Running:
             up=lambda: breaker.state == "closed",
         )
         self._endpoint = Endpoint(metrics, port=settings.metrics_port, address=settings.metrics_address)
+
+    def _under_way(self) -> dict[str, int]:
+        batches = self._desk.running(self._intake.places())
+        return {"running": len(batches), "running_jobs": sum(batch.jobs for batch in batches)}
 
     def start(self) -> None:
         # A batch is tens of thousands of objects that live for a second and make no cycles.

@@ -31,6 +31,9 @@ LATELY_S = 60
 LONGEST_BUFFER = 100_000
 """Events kept while they cannot be sent; beyond it they are dropped: events are a window, not the record."""
 
+LONGEST_HIDDEN = 200_000
+"""Jobs that are known not to be shown; of more, those that began first are shown when they end."""
+
 
 class Events:
     """Told by the lanes what happened; never blocks them.
@@ -72,7 +75,8 @@ class Events:
                 events = [self._started(member, now, result) for member in self._shown.going_on(members)]
             case "revoked" | "expired":
                 self._shown.show(member.id for member in members)
-                events = [self._revoked(member.id, now, expired=happened == "expired") for member in members]
+                late = happened == "expired"
+                events = [self._revoked(each.id, now, expired=late, asked=_asked(each)) for each in members]
             case "settled":
                 results = _Results()
                 told = self._shown.ended(members, outcomes)
@@ -90,8 +94,8 @@ class Events:
         now = time.time()
         self._put([self._revoked(job_id, now, expired=False) for job_id in job_ids])
 
-    def _revoked(self, job_id: str, now: float, *, expired: bool) -> str:
-        told = f',"terminated":false,"signum":null,"expired":{"true" if expired else "false"}'
+    def _revoked(self, job_id: str, now: float, *, expired: bool, asked: str = "") -> str:
+        told = f'{asked},"terminated":false,"signum":null,"expired":{"true" if expired else "false"}'
         return self._event("task-revoked", job_id, now, told)
 
     def _received(self, member: Member, now: float) -> str:
@@ -111,16 +115,17 @@ class Events:
             yield self._received(member, now)
         asked = _asked(member)
         result = results.of(member, outcome)
+        before = f',"retries":{max(0, outcome.attempts - 1)}'
         match outcome.state:
             case "SUCCESS":
-                told = f'{asked},"result":{result},"runtime":{outcome.runtime_s}'
+                told = f'{asked}{before},"result":{result},"runtime":{outcome.runtime_s}'
                 yield self._event("task-succeeded", member.id, now, told)
             case "RETRY":
                 told = f',"exception":{_dumps(outcome.error)},"traceback":"","retries":{outcome.attempts}'
                 yield self._event("task-retried", member.id, now, f'{asked}{told},"result":{result}')
             case _:
                 told = f',"exception":{_dumps(f"JobFailed({outcome.error})")},"traceback":"","result":{result}'
-                yield self._event("task-failed", member.id, now, asked + told)
+                yield self._event("task-failed", member.id, now, asked + before + told)
 
     def _event(self, kind: str, job_id: str, now: float, told: str = "") -> str:
         """An event in JSON. A job's id is safe inside it."""
@@ -170,8 +175,8 @@ class Events:
 
 
 def _asked(member: Member) -> str:
-    """What was asked for. Each event says it: Flower may have seen none before."""
-    return _told(member.task, member.table, member.rows, member.replay_of)
+    """What was asked for. Each event says it: Flower may have seen none before. Of a purged job it is not known."""
+    return "" if not member.task else _told(member.task, member.table, member.rows, member.replay_of)
 
 
 @lru_cache(maxsize=4096)
@@ -200,7 +205,7 @@ class Shown:
     def __init__(self, most_per_s: int) -> None:
         self._most = most_per_s
         self._lock = threading.Lock()
-        self._hidden: set[str] = set()
+        self._hidden: dict[str, None] = {}  # in the order they began
         self._second, self._used = 0, 0
         self._left_out = 0
         self._lately: deque[tuple[int, int]] = deque()
@@ -215,7 +220,10 @@ class Shown:
                 self._second, self._used = second, 0
             room = max(0, self._most - self._used)
             self._used += min(room, len(members))
-            self._hidden.update(member.id for member in members[room:])
+            self._hidden.update((member.id, None) for member in members[room:])
+            # Those that end elsewhere, since another worker took their table, are never heard of here again.
+            while len(self._hidden) > LONGEST_HIDDEN:
+                self._hidden.pop(next(iter(self._hidden)), None)
         return members[:room]
 
     def going_on(self, members: Sequence[Member]) -> Sequence[Member]:
@@ -223,7 +231,8 @@ class Shown:
 
     def show(self, job_ids: Iterable[str]) -> None:
         with self._lock:
-            self._hidden.difference_update(job_ids)
+            for job_id in job_ids:
+                self._hidden.pop(job_id, None)
 
     def ended(self, members: Sequence[Member], outcomes: Sequence[Outcome]) -> Iterator[tuple[Member, Outcome, bool]]:
         """What is shown, and whether it is shown only now."""
@@ -233,7 +242,8 @@ class Shown:
             if hidden and outcome.state == "RETRY":
                 continue
             if hidden:
-                self._hidden.discard(member.id)
+                with self._lock:
+                    self._hidden.pop(member.id, None)
                 if outcome.state == "SUCCESS":
                     left_out += 1
                     continue

@@ -214,6 +214,14 @@ class Figures:
                 return 0.0, 0.0
             return (self._sums[0] - jobs) / passed, (self._sums[1] - statements) / passed
 
+    def ended(self) -> dict[str, int]:
+        """How many jobs ended here, by state."""
+        with self._lock:
+            totals = Counter[str]()
+            for (_, _, state), count in self.jobs.items():
+                totals[state] += count
+        return {state: totals[state] for state in ("SUCCESS", "FAILURE", "REVOKED")}
+
     def _table(self, table: str) -> str:
         return bounded(table, self._tables, MOST_TABLES)
 

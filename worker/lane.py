@@ -304,6 +304,7 @@ class Desk:
         at = wire.isoformat(datetime.now(UTC))
         member = refusal.entry.member
         details = {"error": refusal.code, **refusal.details}
+        tried = max((each["attempt"] for each in tries), default=0)
         outcome = records.failed(
             member,
             message=refusal.message,
@@ -311,6 +312,7 @@ class Desk:
             error=refusal.code,
             finished_at=at,
             batch=frozen.batch if frozen else None,
+            attempts=frozen.attempt if frozen else tried + 1,
         )
         letter = records.dead_letter(
             member,
@@ -320,7 +322,7 @@ class Desk:
             committed=refusal.committed,
             at=at,
             batch=frozen.batch if frozen else None,
-            attempts=frozen.attempt if frozen else max((each["attempt"] for each in tries), default=0),
+            attempts=frozen.attempt if frozen else tried,
             history=tries,
         )
         return member, outcome, letter

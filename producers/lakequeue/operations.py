@@ -4,7 +4,7 @@ from __future__ import annotations
 
 import json
 import time
-from collections.abc import Iterator, Mapping
+from collections.abc import Iterator, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from functools import cached_property
@@ -198,6 +198,17 @@ class Operations:
         if raw is None and letter is None:
             raise UnknownJob(f"no job {job_id} is known: it was never enqueued here, or its result has expired")
         return history_of(job_id, outcomes.load(raw) if raw else {"status": "FAILURE"}, letter)
+
+    def histories(self, job_ids: Sequence[str]) -> dict[str, JobHistory]:
+        """What happened to jobs, by their records alone; those that are not known are left out."""
+        found = {}
+        with reachable():
+            for first in range(0, len(job_ids), 100):
+                some = list(job_ids[first : first + 100])
+                for job_id, raw in zip(some, self._records(keys=[], args=some), strict=True):
+                    if raw is not None:
+                        found[job_id] = history_of(job_id, outcomes.load(raw), None)
+        return found
 
     def errors(self, *, since_s: float, table: str | None = None) -> list[ErrorCount]:
         """What jobs failed by or wait for, the most frequent first; kept for three days, counted by the minute."""

@@ -6,11 +6,14 @@
 from __future__ import annotations
 
 import ast
+from functools import lru_cache
 from typing import Any
 
-ADDED = {"table": "Table", "op": "Op", "rows": "Rows", "batch": "Batch", "error": "Error"}
+ADDED = {"table": "Table", "op": "Op", "rows": "Rows", "batch": "Batch", "error": "Error code"}
 
 SHOWN = "uuid,state,table,op,rows,batch,error,retries,received,runtime,worker"
+
+LONGEST = 10_000
 
 
 def install() -> None:
@@ -20,22 +23,30 @@ def install() -> None:
     tasks.TASK_COLUMNS["uuid"] = "Job"
 
 
-def format_task(task: Any) -> Any:
-    """A copy of Flower's task with our columns among its fields."""
+def fill(task: Any) -> None:
+    """Give one of Flower's tasks our columns as attributes; they are not kept with its history."""
     asked, became = told(task.kwargs), told(task.result)
     task.table = asked.get("table")
     task.op = asked.get("op")
     task.rows = became.get("rows", asked.get("rows"))
     task.batch = became.get("batch")
     task.error = became.get("error")
+
+
+def format_task(task: Any) -> Any:
+    """A copy of Flower's task with our columns among its fields."""
+    fill(task)
     task._fields = (*task._fields, *ADDED)
     return task
 
 
 def told(text: Any) -> dict[str, Any]:
     """The Python literal of an event's `kwargs` or `result`; of a foreign one, nothing."""
-    if not isinstance(text, str) or len(text) > 10_000:
-        return {}
+    return _literal(text) if isinstance(text, str) and len(text) <= LONGEST else {}
+
+
+@lru_cache(maxsize=4096)
+def _literal(text: str) -> dict[str, Any]:
     try:
         read = ast.literal_eval(text)
     except (ValueError, SyntaxError, MemoryError, RecursionError):

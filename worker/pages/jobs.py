@@ -7,24 +7,23 @@ from dataclasses import dataclass, field
 from typing import Any
 
 from lakequeue import Queue, UnknownJob
+from lakequeue.table_states import Overview
 
-TOLD_OF_FAILURE = ("error", "error_class", "sqlstate")
-"""Of a failure's details; its text and its message may quote values."""
+from worker.pages.columns import told
 
 HIDDEN = frozenset({"columns", "history"})
+"""Of a receipt: the types of a read's columns, and what the page tells elsewhere."""
 
 
 @dataclass(frozen=True, slots=True)
-class LeftOut:
-    """Successes that are not shown: of the last minute, and since the workers that are alive started."""
+class Waiting:
+    """What is not in the list: jobs that have not begun, and successes that are left out, of the last minute and since
+    the workers that are alive started."""
 
     known: bool
+    queued: int = 0
     lately: int = 0
     total: int = 0
-
-    @classmethod
-    def unknown(cls) -> LeftOut:
-        return cls(known=False)
 
 
 @dataclass(frozen=True, slots=True)
@@ -43,15 +42,28 @@ class JobPage:
     def of_events(cls, task: Any) -> JobPage:
         """What Flower has seen of a job that Redis does not know any more, or cannot tell of now."""
         names = ("table", "op", "rows", "batch", "error", "retries")
-        return cls(task.uuid, task.state, {name: getattr(task, name, None) for name in names})
+        facts = {name: getattr(task, name, None) for name in names}
+        origin = told(task.kwargs).get("replay_of")
+        return cls(
+            task.uuid,
+            task.state,
+            {name: value for name, value in facts.items() if value is not None},
+            replay_of=(origin,) if isinstance(origin, str) else (),
+        )
 
 
-def left_out(queue: Queue) -> LeftOut:
-    told = [worker.told for worker in queue.operations.workers()]
-    return LeftOut(
+def queues(queue: Queue) -> Overview:
+    return queue.operations.overview()
+
+
+def waiting(queue: Queue) -> Waiting:
+    said = [worker.told for worker in queue.operations.workers()]
+    overview = queue.operations.overview()
+    return Waiting(
         known=True,
-        lately=sum(int(each.get("left_out_lately", 0)) for each in told),
-        total=sum(int(each.get("left_out", 0)) for each in told),
+        queued=sum(table.queued for table in overview.tables) + overview.arriving + overview.delayed,
+        lately=sum(int(each.get("left_out_lately", 0)) for each in said),
+        total=sum(int(each.get("left_out", 0)) for each in said),
     )
 
 
@@ -62,8 +74,8 @@ def job_page(queue: Queue, job_id: str) -> JobPage | None:
     except (UnknownJob, ValueError):
         return None
     shown = {name: value for name, value in history.receipt.items() if name not in HIDDEN and value not in (None, [])}
-    facts: dict[str, Any] = {"table": history.table, "op": history.op, "rows": history.rows}
-    facts |= {"enqueued at": history.enqueued_at, **history.now}
+    facts: dict[str, Any] = {"table": history.table, "op": history.op, "rows": history.rows, **history.now}
+    facts |= {"enqueued at": history.enqueued_at, "ended at": history.ended_at}
     return JobPage(
         id=job_id,
         state=history.state,

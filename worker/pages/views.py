@@ -1,28 +1,21 @@
-"""Flower's pages of tasks, replaced by ours: the list says what it leaves out, and a job's page is read from Redis."""
+"""Flower's pages, replaced by ours where they would say less than the queue knows."""
 
 from __future__ import annotations
 
-import asyncio
-import logging
-from functools import cache
 from pathlib import Path
 from typing import Any
 
-from flower import urls
-from flower.api.tasks import TaskResult
+from flower.api.tasks import ListTasks, TaskInfo
 from flower.utils.tasks import get_task_by_id
 from flower.views import BaseHandler
-from flower.views.monitor import Metrics
-from flower.views.tasks import TasksView, TaskView, visible_task_columns
-from lakequeue import LakequeueError, Queue
+from flower.views.broker import BrokerView
+from flower.views.tasks import TasksDataTable, TasksView, TaskView, visible_task_columns
+from flower.views.workers import WorkersView, WorkerView
 from tornado import web
 from tornado.template import Loader
 
-from worker.pages import columns
-from worker.pages.jobs import JobPage, LeftOut, job_page, left_out
-from worker.settings import Settings
-
-log = logging.getLogger(__name__)
+from worker.pages import truth
+from worker.pages.jobs import JobPage, Waiting, job_page, queues, waiting
 
 OURS = Path(__file__).parent / "templates"
 
@@ -42,15 +35,37 @@ class JobsView(TasksView):  # type: ignore[misc]
     @web.authenticated
     async def get(self) -> None:
         options = self.application.options
-        time = "natural-time" if options.natural_time else "time"
-        if zone := self.application.capp.conf.timezone:
-            time += f"-{zone}"
+        time, zone = "natural-time" if options.natural_time else "time", self.application.capp.conf.timezone
         self.render(
             "lakequeue-tasks.html",
             columns=visible_task_columns(options.tasks_columns),
-            time=time,
-            left_out=await _asked(left_out) or LeftOut.unknown(),
+            time=f"{time}-{zone}" if zone else time,
+            zone=zone or "UTC",
+            waiting=await truth.asked(waiting) or Waiting(known=False),
         )
+
+
+class JobsTable(TasksDataTable):  # type: ignore[misc]
+    """What the list of tasks asks for."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        await truth.refresh(self.application.events.state)
+        super().get()
+
+
+class JobsList(ListTasks):  # type: ignore[misc]
+    @web.authenticated
+    async def get(self) -> None:
+        await truth.refresh(self.application.events.state)
+        super().get()
+
+
+class JobInfo(TaskInfo):  # type: ignore[misc]
+    @web.authenticated
+    async def get(self, taskid: str) -> None:
+        await truth.refresh(self.application.events.state)
+        super().get(taskid)
 
 
 class JobView(TaskView):  # type: ignore[misc]
@@ -59,7 +74,7 @@ class JobView(TaskView):  # type: ignore[misc]
     @web.authenticated
     async def get(self, task_id: str) -> None:
         task = get_task_by_id(self.application.events, task_id)
-        page = await _asked(job_page, task_id)
+        page = await truth.asked(job_page, task_id)
         if page is None and task is None:
             raise web.HTTPError(404, f"Unknown job '{task_id}'")
         seen = None if task is None else BaseHandler.format_task(self, task)
@@ -67,55 +82,64 @@ class JobView(TaskView):  # type: ignore[misc]
             "lakequeue-job.html",
             page=page or JobPage.of_events(seen),
             reached=page is not None,
-            seen=seen,
+            worker=seen.worker.hostname if seen is not None and seen.worker else None,
             read_only=self.application.options.read_only,
         )
 
 
-class ClosedMetrics(Metrics):  # type: ignore[misc]
-    """Flower's own figures, which name workers: behind the password like its pages."""
+class AllWorkers(WorkersView):  # type: ignore[misc]
+    """The list of workers, as a page and as what it asks for."""
 
     @web.authenticated
     async def get(self) -> None:
-        answer = super().get()
-        if asyncio.iscoroutine(answer):
-            await answer
+        options = self.application.options
+        if self.get_argument("refresh", default=False, type=bool):
+            self.application.update_workers()
+        rows = truth.listed(self.application.events.state, await truth.alive(), purge_s=options.purge_offline_workers)
+        if self.get_argument("json", default=False, type=bool):
+            self.write({"data": list(rows.values())})
+        else:
+            self.render(
+                "workers.html",
+                workers=rows,
+                broker=self.application.broker_uri,
+                autorefresh=1 if options.auto_refresh else 0,
+            )
 
 
-class NoResult(BaseHandler):  # type: ignore[misc]
-    """Flower's API would hand out what a read brought."""
+class OneWorker(WorkerView):  # type: ignore[misc]
+    """A worker's page: what it says of itself, and the batches under way. Pool, limits and consumers of a Celery
+    worker mean nothing here."""
 
     @web.authenticated
-    def get(self, task_id: str) -> None:
-        raise web.HTTPError(404, "Results hold values of rows: ask the queue itself")
+    async def get(self, name: str) -> None:
+        member = (await truth.alive() or {}).get(name)
+        if member is None:
+            raise web.HTTPError(404, f"No worker '{name}' is alive")
+        await self.application.update_workers(workername=name)
+        self.render(
+            "lakequeue-worker.html",
+            worker=member,
+            batches=self.application.workers.get(name, {}).get("active", []),
+            read_only=self.application.options.read_only,
+        )
 
 
-REPLACED = {TasksView: JobsView, TaskView: JobView, Metrics: ClosedMetrics, TaskResult: NoResult}
+class QueuesView(BrokerView):  # type: ignore[misc]
+    """Where jobs wait: each table has a list of its own."""
+
+    @web.authenticated
+    async def get(self) -> None:
+        self.render("lakequeue-queues.html", broker_url=self.application.broker_uri, overview=await truth.asked(queues))
 
 
-def install() -> None:
-    """Put our handlers in the place of Flower's, before its application is made."""
-    for index, rule in enumerate(urls.handlers):
-        if isinstance(rule, tuple):
-            path, handler, *rest = rule
-            urls.handlers[index] = (path, REPLACED.get(handler, handler), *rest)
-        else:
-            rule.handler_class = rule.target = REPLACED.get(rule.handler_class, rule.handler_class)
-    urls.settings["template_loader"] = Templates(urls.settings["template_path"])
-
-
-@cache
-def _queue() -> Queue:
-    return Queue(Settings.from_env().redis_url)
-
-
-async def _asked(ask: Any, *args: Any) -> Any:
-    """What Redis says, None if it does not answer; Flower's loop goes on meanwhile."""
-    try:
-        return await asyncio.get_running_loop().run_in_executor(None, ask, _queue(), *args)
-    except LakequeueError as exc:
-        log.warning("%s", exc.message)
-        return None
-
-
-__all__ = ["columns", "install"]
+REPLACED: dict[Any, Any] = {
+    TasksView: JobsView,
+    TasksDataTable: JobsTable,
+    TaskView: JobView,
+    ListTasks: JobsList,
+    TaskInfo: JobInfo,
+    WorkersView: AllWorkers,
+    WorkerView: OneWorker,
+    BrokerView: QueuesView,
+}
