@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture yardstick check conformance live bench clean
+.PHONY: help setup demo test torture yardstick check conformance live bench pages screenshots clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -44,6 +44,12 @@ $(VENV)/.conformance: $(VENV)/.done localwarehouse/spark/parts.py localwarehouse
 
 live: setup  ## the same cases on the warehouse that DATABRICKS_HOST and the like name, in a schema of their own in LAKEQUEUE_LIVE_CATALOG
 	LAKEQUEUE_CONFORMANCE=live $(BIN)/python -m pytest -s tests/conformance $(ARGS)
+
+pages: setup  ## Flower's pages in headless Chromium, with real jobs in every state
+	$(BIN)/python -m pytest tests/pages $(ARGS)
+
+screenshots: setup  ## take the pictures in docs/pictures anew
+	$(BIN)/python -m tests.pages.screenshots
 
 check: setup  ## ruff, mypy, import-linter
 	$(BIN)/ruff check .

@@ -33,7 +33,13 @@ def start_browser(folder: Path, *, size: tuple[int, int] = SIZE) -> webdriver.Ch
     width, height = size
     for argument in ("--headless=new", f"--window-size={width},{height}", f"--user-data-dir={folder}", "--lang=en"):
         options.add_argument(argument)
-    for argument in ("--disable-dev-shm-usage", "--disable-gpu", "--no-first-run", "--no-proxy-server"):
+    for argument in (
+        "--disable-dev-shm-usage",
+        "--disable-gpu",
+        "--no-first-run",
+        "--no-proxy-server",
+        "--hide-scrollbars",
+    ):
         options.add_argument(argument)
     if os.geteuid() == 0:
         options.add_argument("--no-sandbox")  # Chromium refuses to start as root with one

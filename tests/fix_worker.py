@@ -22,13 +22,16 @@ READY_S = 60.0
 class Worker:
     """One worker process; its log is in a file."""
 
-    def __init__(self, environ: Mapping[str, str], log: Path, name: str, *, level: str = "info") -> None:
+    def __init__(
+        self, environ: Mapping[str, str], log: Path, name: str, *, host: str = "test", level: str = "info"
+    ) -> None:
         self.name = name
+        self.hostname = f"{name}@{host}"
         self.log = log
         self._url = environ["LAKEQUEUE_REDIS_URL"]
         with open(log, "ab") as out:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", f"{name}@test", "-l", level],
+                [sys.executable, "-m", "celery", "-A", "worker", "worker", "-n", self.hostname, "-l", level],
                 env={**os.environ, **environ},
                 stdout=out,
                 stderr=out,
@@ -44,7 +47,7 @@ class Worker:
         deadline = time.monotonic() + READY_S
         with redis.Redis.from_url(self._url) as client:
             while True:
-                owned = [t for t in client.hvals(keys.OWNERS) if t.startswith(f"{self.name}@test/{self.pid}@".encode())]
+                owned = [t for t in client.hvals(keys.OWNERS) if t.startswith(f"{self.hostname}/{self.pid}@".encode())]
                 if owned:
                     return
                 assert self.process.poll() is None, f"the worker ended:\n{self.text()}"
@@ -54,7 +57,7 @@ class Worker:
     def partitions(self) -> set[keys.Partition]:
         """Those it owns now, by the word of Redis."""
         every = [keys.Partition(p) for p in range(keys.PARTITIONS)]
-        mark = f"{self.name}@test/{self.pid}@".encode()
+        mark = f"{self.hostname}/{self.pid}@".encode()
         with redis.Redis.from_url(self._url) as client:
             leases = client.mget([keys.lease(partition) for partition in every])
         return {partition for partition, lease in zip(every, leases, strict=True) if lease and lease.startswith(mark)}

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import time
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass, field
@@ -35,8 +36,8 @@ class Stage:
     folder: Path
     workers: list[Worker] = field(default_factory=list)
 
-    def worker(self, name: str) -> Worker:
-        worker = Worker(self.environ, self.folder / f"{name}.log", name)
+    def worker(self, name: str, *, host: str = "test") -> Worker:
+        worker = Worker(self.environ, self.folder / f"{name}.log", name, host=host)
         self.workers.append(worker)
         worker.wait_ready()
         return worker
@@ -54,23 +55,36 @@ class Stage:
     def seen(self, states: dict[str, str]) -> None:
         """Until Flower shows these jobs in these states."""
 
-        def shown() -> bool:
+        def differ() -> dict[str, str | None]:
             found = self.flower.states()
-            return all(found.get(job_id) == state for job_id, state in states.items())
+            return {job_id: found.get(job_id) for job_id, state in states.items() if found.get(job_id) != state}
 
-        until(shown, f"Flower shows {states}")
+        deadline = time.monotonic() + 30
+        while wrong := differ():
+            assert time.monotonic() < deadline, f"Flower shows {wrong} in place of {states}"
+            time.sleep(0.05)
 
 
 @contextmanager
-def stage(folder: Path, *, purge_s: int = 60, worker: str = "w1", **settings: str) -> Iterator[Stage]:
+def stage(
+    folder: Path,
+    *,
+    purge_s: int = 60,
+    workers: tuple[str, ...] = ("w1",),
+    host: str = "test",
+    commit_ms: int = 0,
+    **settings: str,
+) -> Iterator[Stage]:
     with embedded_redis(folder / "redis") as server:
-        warehouse = LocalWarehouse(folder / "warehouse", engine="duckdb")
+        options = ("--faults", "--commit-ms", str(commit_ms))
+        warehouse = LocalWarehouse(folder / "warehouse", options=options, engine="duckdb")
         environ = worker_environ(server.url, warehouse, **settings)
         flower = Flower({**environ, "FLOWER_PURGE_OFFLINE_WORKERS": str(purge_s)}, folder / "flower")
         with Queue(server.url) as queue:
             made = Stage(server, warehouse, environ, flower, queue, folder)
             try:
-                made.worker(worker)
+                for name in workers:
+                    made.worker(name, host=host)
                 yield made
             finally:
                 warehouse.clear_faults()

@@ -76,6 +76,8 @@ def job_page(queue: Queue, job_id: str) -> JobPage | None:
     shown = {name: value for name, value in history.receipt.items() if name not in HIDDEN and value not in (None, [])}
     facts: dict[str, Any] = {"table": history.table, "op": history.op, "rows": history.rows, **history.now}
     facts |= {"enqueued at": history.enqueued_at, "ended at": history.ended_at}
+    if facts.get("error_class") == facts.get("error"):
+        facts.pop("error_class", None)
     return JobPage(
         id=job_id,
         state=history.state,

@@ -20,6 +20,8 @@ HELD_BACK = frozenset({"args", "kwargs", "result", "exception", "traceback"})
 UNKNOWN = "UNKNOWN"
 """Of a job that Flower saw begin, and the queue does not know any more."""
 
+ENDED = FINAL | {UNKNOWN}
+
 
 class JobEvents(events.EventsState):  # type: ignore[misc]
     """Flower's memory; pickled into its history."""
@@ -37,13 +39,13 @@ class JobEvents(events.EventsState):  # type: ignore[misc]
         """A job that is received begins: what ended before under its id, long ago, was another. Celery's own order of
         states would keep that one's."""
         task = self.tasks.data.get(task_id)
-        if task is not None and task.state in FINAL:
+        if task is not None and task.state in ENDED:
             del self.tasks[task_id]
             self.search_engine.remove(task_id)
 
     def unfinished(self, most: int) -> list[str]:
         """Jobs that have not ended as far as is known here, those heard of last first."""
-        found = [task for task in self.tasks.data.values() if task.state not in FINAL and task.state != UNKNOWN]
+        found = [task for task in self.tasks.data.values() if task.state not in ENDED]
         found = [task for task in found if task.name is None or task.name in TASKS]
         found.sort(key=lambda task: task.timestamp or 0, reverse=True)
         return [task.uuid for task in found[:most]]
@@ -53,9 +55,11 @@ class JobEvents(events.EventsState):  # type: ignore[misc]
         for job_id in job_ids:
             task = self.tasks.data.get(job_id)
             history = histories.get(job_id)
-            if task is None or task.state in FINAL:
+            if task is None or task.state in ENDED:
                 continue  # it ended meanwhile
             if history is None:
+                if task.state == "PENDING":  # it was sent through Celery's door, and not taken in yet
+                    continue
                 task.state = UNKNOWN
             elif history.state == task.state:
                 continue
