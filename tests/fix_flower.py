@@ -56,8 +56,9 @@ class Flower:
             )
         deadline = time.monotonic() + READY_S
         while not self._answers():
-            assert self.process.poll() is None, f"Flower ended:\n{self.text()}"
-            assert time.monotonic() < deadline, f"Flower does not answer:\n{self.text()}"
+            if self.process.poll() is not None or time.monotonic() > deadline:
+                self.stop()
+                raise AssertionError(f"Flower does not answer:\n{self.text()}")
             time.sleep(0.05)
 
     def _answers(self) -> bool:

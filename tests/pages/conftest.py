@@ -12,7 +12,7 @@ from tests.pages.stage import JOBS, PATIENT, Stage, play, stage
 @pytest.fixture(scope="session")
 def shown(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """The jobs of `play`, as Flower shows them."""
-    with stage(tmp_path_factory.mktemp("pages"), **PATIENT) as made:
+    with stage(tmp_path_factory.mktemp("pages"), settings=PATIENT) as made:
         play(made)
         made.seen(JOBS)
         yield made

@@ -111,7 +111,9 @@ def main(folder: Path) -> None:
     folder.mkdir(parents=True, exist_ok=True)
     with (
         tempfile.TemporaryDirectory(prefix="lakequeue-pictures-") as own,
-        stage(Path(own), workers=("worker-1", "worker-2", "worker-3"), host="lake", commit_ms=250, **PATIENT) as on,
+        stage(
+            Path(own), workers=("worker-1", "worker-2", "worker-3"), host="lake", commit_ms=250, settings=PATIENT
+        ) as on,
     ):
         failed = play(on)
         browser = start_browser(Path(own) / "chromium", size=(1400, 900))

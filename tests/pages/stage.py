@@ -3,10 +3,11 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Iterator
-from contextlib import contextmanager
+from collections.abc import Iterator, Mapping
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass, field
 from pathlib import Path
+from types import MappingProxyType
 
 from lakequeue import Handle, JobFailed, Queue
 from lakequeue.outcomes import FINAL
@@ -21,6 +22,7 @@ SECRET = "planted8c1f"
 """In every value of every row."""
 
 ORDERS, PRICES, STOCK = "shop.sales.orders", "shop.sales.prices", "shop.sales.stock"
+NONE: Mapping[str, str] = MappingProxyType({})
 COLUMNS = "id BIGINT, note STRING, created_at TIMESTAMP, updated_at TIMESTAMP, _job_id STRING"
 PATIENT = {"LAKEQUEUE_BACKOFF_FIRST_S": "1000000", "LAKEQUEUE_BACKOFF_LONGEST_S": "1000000"}
 """A retry waits for hours, so that a test sees it wait."""
@@ -41,6 +43,13 @@ class Stage:
         self.workers.append(worker)
         worker.wait_ready()
         return worker
+
+    def end(self) -> None:
+        """Kill what works; a statement that is held holds up no end."""
+        for each in self.workers:
+            if each.process.poll() is None:
+                each.kill()
+        self.warehouse.clear_faults()
 
     def refuse(self, table: str, *, times: int | None = 1, **error: str) -> None:
         """The warehouse answers the next writes to a table with an error."""
@@ -73,26 +82,22 @@ def stage(
     workers: tuple[str, ...] = ("w1",),
     host: str = "test",
     commit_ms: int = 0,
-    **settings: str,
+    settings: Mapping[str, str] = NONE,
 ) -> Iterator[Stage]:
-    with embedded_redis(folder / "redis") as server:
+    with ExitStack() as ends:
+        server = ends.enter_context(embedded_redis(folder / "redis"))
         options = ("--faults", "--commit-ms", str(commit_ms))
         warehouse = LocalWarehouse(folder / "warehouse", options=options, engine="duckdb")
+        ends.callback(warehouse.stop)
         environ = worker_environ(server.url, warehouse, **settings)
         flower = Flower({**environ, "FLOWER_PURGE_OFFLINE_WORKERS": str(purge_s)}, folder / "flower")
-        with Queue(server.url) as queue:
-            made = Stage(server, warehouse, environ, flower, queue, folder)
-            try:
-                for name in workers:
-                    made.worker(name, host=host)
-                yield made
-            finally:
-                warehouse.clear_faults()
-                for each in made.workers:
-                    if each.process.poll() is None:
-                        each.kill()
-                flower.stop()
-                warehouse.stop()
+        ends.callback(flower.stop)
+        queue = ends.enter_context(Queue(server.url))
+        made = Stage(server, warehouse, environ, flower, queue, folder)
+        ends.callback(made.end)
+        for name in workers:
+            made.worker(name, host=host)
+        yield made
 
 
 JOBS = {

@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from typing import Any
+
 import pytest
 from selenium import webdriver
 from selenium.webdriver.common.by import By
@@ -202,7 +204,12 @@ def test_all_jobs_are_listed(page: TasksPage) -> None:
 
 
 def test_the_pages_have_no_error_in_the_browser(page: TasksPage, shown: Stage) -> None:
-    page.browser.get_log("browser")
+    severe(page.browser)
     for path in ("/tasks", "/workers", "/broker", "/worker/w1@test", "/task/done:1"):
         page.browser.get(shown.flower.url + path)
-        assert [each for each in page.browser.get_log("browser") if each["level"] == "SEVERE"] == [], path
+        assert severe(page.browser) == [], path
+
+
+def severe(browser: webdriver.Chrome) -> list[Any]:
+    """What the browser complained of since it was asked last."""
+    return [each for each in browser.get_log("browser") if each["level"] == "SEVERE"]  # type: ignore[no-untyped-call]

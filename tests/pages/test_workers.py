@@ -22,7 +22,7 @@ FAILING = range(0, 300, 60)
 def busy(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Stage]:
     """A worker that shows few jobs a second, and a Flower that forgets workers soon."""
     folder = tmp_path_factory.mktemp("busy")
-    with stage(folder, purge_s=1, LAKEQUEUE_EVENTS_PER_S=str(SHOWN_PER_S)) as made:
+    with stage(folder, purge_s=1, settings={"LAKEQUEUE_EVENTS_PER_S": str(SHOWN_PER_S)}) as made:
         make_tables(made.warehouse, ORDERS, PRICES, columns=COLUMNS)
         yield made
 
