@@ -38,11 +38,12 @@ class Stage:
     folder: Path
     workers: list[Worker] = field(default_factory=list)
 
-    def worker(self, name: str, *, host: str = "test") -> Worker:
-        worker = Worker(self.environ, self.folder / f"{name}.log", name, host=host)
-        self.workers.append(worker)
-        worker.wait_ready()
-        return worker
+    def start_workers(self, *names: str, host: str = "test") -> list[Worker]:
+        started = [Worker(self.environ, self.folder / f"{name}.log", name, host=host) for name in names]
+        self.workers += started
+        for worker in started:
+            worker.wait_ready()
+        return started
 
     def end(self) -> None:
         """Kill what works; a statement that is held holds up no end."""
@@ -95,8 +96,7 @@ def stage(
         queue = ends.enter_context(Queue(server.url))
         made = Stage(server, warehouse, environ, flower, queue, folder)
         ends.callback(made.end)
-        for name in workers:
-            made.worker(name, host=host)
+        made.start_workers(*workers, host=host)
         yield made
 
 
@@ -118,12 +118,12 @@ JOBS = {
 def play(on: Stage) -> None:
     """Run real jobs into every state, with secrets in all their values."""
     queue, warehouse = on.queue, on.warehouse
-    rows = [{"id": 1, "note": SECRET}, {"id": 2, "note": SECRET}]
+    rows = [{"id": i, "note": SECRET} for i in range(12)]
     make_tables(warehouse, ORDERS, PRICES, STOCK, columns=COLUMNS)
     sql(warehouse, f"ALTER TABLE {ORDERS} ADD CONSTRAINT small CHECK (id < 1000)")
     ended(queue.write(ORDERS, rows, id="done:1"))
     secret = {"column": "note", "op": "=", "value": SECRET}
-    ended(queue.read(ORDERS, filters=[secret], id="read.1"))
+    ended(queue.read(ORDERS, filters=[secret], limit=2, id="read.1"))
     ended(queue.update(ORDERS, key={"note": SECRET}, updates={"note": f"{SECRET}-new"}, id="update-1"))
     ended(queue.write(ORDERS, [{"id": 5000, "note": SECRET}], id="refused_1"))
 

@@ -96,7 +96,7 @@ def test_a_job_that_ends_while_flower_is_down_is_not_left_running(busy: Stage, b
 
 def test_workers_that_are_gone_are_not_shown(busy: Stage, browser: webdriver.Chrome) -> None:
     """One is killed with a statement under way, another stopped."""
-    second, third = busy.worker("w2"), busy.worker("w3")
+    second, third = busy.start_workers("w2", "w3")
     log_in(browser, busy.flower.authorization())
     browser.get(f"{busy.flower.url}/workers")
     everyone = {"w1@test": "Online", "w2@test": "Online", "w3@test": "Online"}
@@ -124,8 +124,23 @@ def test_a_workers_page_says_what_the_worker_says_of_itself(busy: Stage, browser
 
 
 def test_a_worker_is_shut_down_by_its_button(busy: Stage, browser: webdriver.Chrome) -> None:
-    fourth = busy.worker("w4")
+    (fourth,) = busy.start_workers("w4")
     log_in(browser, busy.flower.authorization())
     browser.get(f"{busy.flower.url}/worker/w4@test")
     browser.find_element(By.ID, "worker-shutdown").click()
     assert fourth.process.wait(timeout=30) == 0
+
+
+def test_without_redis_the_pages_say_so_soon(busy: Stage, browser: webdriver.Chrome) -> None:
+    """The last of these: it ends Redis."""
+    busy.redis.kill()
+    log_in(browser, busy.flower.authorization())
+    page = TasksPage(browser, busy.flower).open()
+    assert "Redis does not answer" in page.text("#left-out")
+    assert "outlives" in page.ids()
+    browser.get(f"{busy.flower.url}/task/outlives")
+    assert facts(browser, "#job-facts")["State"] == "SUCCESS"
+    assert "this is what Flower saw of it" in page.text("#not-reached")
+    assert busy.flower.status("/healthcheck", open_=True) == 200
+    busy.flower.process.terminate()
+    assert busy.flower.process.wait(timeout=15) == 0

@@ -34,6 +34,10 @@ if persistent and not db:
 # A worker that is gone for so many seconds is not shown any more.
 purge_offline_workers = int(os.environ.get("FLOWER_PURGE_OFFLINE_WORKERS", "60"))
 
+# Our workers always send events. Asking them to, every five seconds, hangs while Redis is away, and then SIGTERM ends
+# nothing: Python waits for the threads that ask.
+enable_events = False
+
 tasks_columns = columns.SHOWN
 format_task = columns.format_task
 columns.install()
