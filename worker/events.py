@@ -11,6 +11,7 @@ import time
 from collections import deque
 from collections.abc import Iterable, Iterator, Sequence
 from functools import lru_cache
+from itertools import islice
 
 from celery import Celery
 from celery.events.event import get_exchange
@@ -222,8 +223,9 @@ class Shown:
             self._used += min(room, len(members))
             self._hidden.update((member.id, None) for member in members[room:])
             # Those that end elsewhere, since another worker took their table, are never heard of here again.
-            while len(self._hidden) > LONGEST_HIDDEN:
-                self._hidden.pop(next(iter(self._hidden)), None)
+            if len(self._hidden) > LONGEST_HIDDEN:
+                for job_id in list(islice(self._hidden, len(self._hidden) - LONGEST_HIDDEN * 3 // 4)):
+                    self._hidden.pop(job_id, None)
         return members[:room]
 
     def going_on(self, members: Sequence[Member]) -> Sequence[Member]:

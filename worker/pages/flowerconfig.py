@@ -21,7 +21,7 @@ if not basic_auth and not _given.auth:
 # More than this it shows slowly, and saves slowly.
 max_tasks = int(os.environ.get("FLOWER_MAX_TASKS", "20000"))
 persistent = os.environ.get("FLOWER_PERSISTENT", "true").lower() in ("true", "1", "yes")
-state_save_interval = int(os.environ.get("FLOWER_STATE_SAVE_INTERVAL", "5000"))
+state_save_interval = int(os.environ.get("FLOWER_STATE_SAVE_INTERVAL", "15000"))
 db = os.environ.get("FLOWER_DB", "")
 if persistent and not db:
     try:

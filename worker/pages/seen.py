@@ -61,7 +61,7 @@ class JobEvents(events.EventsState):  # type: ignore[misc]
                 if task.state == "PENDING":  # it was sent through Celery's door, and not taken in yet
                     continue
                 task.state = UNKNOWN
-            elif history.state == task.state:
+            elif history.state == task.state and history.now.get("attempts", task.retries) == task.retries:
                 continue
             else:
                 _take_over(task, history)
@@ -76,9 +76,12 @@ def _take_over(task: Any, history: JobHistory) -> None:
         task.kwargs = summary(history.table, history.op, history.rows or 0, history.replay_of)
     attempts = receipt.get("attempts") or now.get("attempt") or now.get("attempts", 0) + (history.state == "RETRY")
     task.retries = max(task.retries or 0, len(history.tries), attempts - 1)
+    batch = receipt.get("batch") or now.get("batch")
+    if history.state == "RETRY" and history.tries:
+        batch = history.tries[-1].get("batch")
     told = {
         "rows": receipt.get("rows", history.rows),
-        "batch": receipt.get("batch") or now.get("batch"),
+        "batch": batch,
         "error": now.get("error"),
     }
     task.result = repr({name: value for name, value in told.items() if value is not None})
