@@ -22,6 +22,11 @@ T = TypeVar("T")
 MOST = 1000
 """Jobs that are asked about before a page is shown."""
 
+AWAY_S = 2.0
+"""So long a Redis that did not answer is not asked again: each time takes seconds, and a page asks more than once."""
+
+_away_until = 0.0
+
 
 @cache
 def _queue() -> Queue:
@@ -30,9 +35,13 @@ def _queue() -> Queue:
 
 async def asked(ask: Callable[..., T], *args: Any) -> T | None:
     """What `ask` learns with the queue, None if Redis does not answer; Flower's loop goes on meanwhile."""
+    global _away_until
+    if time.monotonic() < _away_until:
+        return None
     try:
         return await asyncio.get_running_loop().run_in_executor(None, ask, _queue(), *args)
     except LakequeueError as exc:
+        _away_until = time.monotonic() + AWAY_S
         log.warning("%s", exc.message)
         return None
 
