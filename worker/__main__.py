@@ -8,11 +8,7 @@ import sys
 from lakequeue.cli import main as queue_command
 from lakequeue.identifiers import TableName
 
-from worker import doctor
-from worker.adopt import Adoption, CannotAdopt
-from worker.settings import describe
-from worker.target import Misconfigured
-from worker.warehouse import StatementFailed
+from worker.settings import Settings, describe
 
 QUEUE_COMMANDS = (
     *("tables", "jobs", "errors", "costs", "workers", "status", "wait", "pause", "resume", "cancel", "purge", "dead"),
@@ -40,6 +36,7 @@ def main(argv: list[str] | None = None) -> int:
     give = commands.add_parser("adopt", help="add the missing audit columns to a table, after showing the statement")
     give.add_argument("table", metavar="C.S.T", help="catalog.schema.table")
     give.add_argument("--yes", action="store_true", help="do not ask")
+    commands.add_parser("healthy", help="exit 0 if the worker here does its work; for a container's health check")
     commands.add_parser("settings", help="list every setting with its default")
     show = commands.add_parser("demo", help="run the whole system once, on servers of its own")
     show.add_argument("--keep", action="store_true", help="leave it running")
@@ -49,6 +46,9 @@ def main(argv: list[str] | None = None) -> int:
     if given and given[0] in QUEUE_COMMANDS:
         return queue_command(given)
     args = parser.parse_args(given)
+    # What a command needs it imports itself: Databricks' SDK alone takes a second.
+    if args.command == "healthy":
+        return _healthy()
     if args.command == "doctor":
         return _doctor(args.table, wake=args.wake)
     if args.command == "adopt":
@@ -57,7 +57,7 @@ def main(argv: list[str] | None = None) -> int:
         for name, default, meaning in describe():
             print(f"{name:<32} {default:<24} {meaning}")
         return 0
-    from worker import demo  # what it starts is for the demo alone
+    from worker import demo
 
     return demo.run(keep=args.keep, commit_ms=args.commit_ms, file=args.file)
 
@@ -68,6 +68,8 @@ def _doctor(tables: list[str], *, wake: bool) -> int:
     except ValueError as exc:
         print(f"doctor: {exc}", file=sys.stderr)
         return 2
+    from worker import doctor
+
     failed = False
     for finding in doctor.examine(wake=wake, tables=named):
         print(finding, flush=True)
@@ -75,7 +77,27 @@ def _doctor(tables: list[str], *, wake: bool) -> int:
     return 1 if failed else 0
 
 
+def _healthy() -> int:
+    from worker import health
+
+    try:
+        settings = Settings.from_env()
+    except ValueError as exc:
+        print(f"healthy: {exc}", file=sys.stderr)
+        return 2
+    if not settings.metrics_port:
+        print("healthy: LAKEQUEUE_METRICS_PORT is not set, and the worker is asked there", file=sys.stderr)
+        return 2
+    found = health.look(port=settings.metrics_port, address=settings.metrics_address)
+    print(found.told)
+    return 0 if found.good else 1
+
+
 def _adopt(table: str, *, sure: bool) -> int:
+    from worker.adopt import Adoption, CannotAdopt
+    from worker.target import Misconfigured
+    from worker.warehouse import StatementFailed
+
     adoption = None
     try:
         adoption = Adoption(TableName.parse(table))
