@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test torture yardstick check conformance live bench pages screenshots clean
+.PHONY: help setup demo test compose-test torture yardstick check conformance live bench pages screenshots clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -22,6 +22,9 @@ demo: setup  ## load a real file through the whole system (KEEP=1 leaves it runn
 test: setup  ## run all tests: four at a time, but for those that show a time
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS)
 	$(BIN)/python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]  # 5: none of them is among ARGS
+
+compose-test: setup  ## build the image and run compose.yaml on Docker or podman (LAKEQUEUE_COMPOSE_BASE=file.tar keeps the base)
+	$(BIN)/python -m tests.compose
 
 torture: setup  ## thousands of jobs under hundreds of faults, three seeds (some 25 minutes; ARGS="--seed 7")
 	$(BIN)/python -m tests.torture $(ARGS)
