@@ -5,6 +5,8 @@ from __future__ import annotations
 import os
 import secrets
 import shutil
+import signal
+import subprocess
 import sys
 import tempfile
 import time
@@ -24,6 +26,7 @@ from worker.embedded import NoServer, free_port
 
 HEALTHY_S = 60.0
 BACK_S = 20.0
+AT_ONCE_S = 20
 EARLY = range(1, 101)
 LATE = range(101, 161)
 
@@ -130,6 +133,15 @@ def stopped(engine: Engine, queue: Queue) -> None:
         raise Failed("the worker was stopped and left a statement under way")
 
 
+def stopped_at_once(engine: Engine) -> None:
+    """SIGTERM comes while Python still starts, before Celery listens for it."""
+    worker = engine.container("worker")
+    engine.run("restart", worker)
+    engine.run("stop", "-t", str(AT_ONCE_S), worker)
+    if (code := engine.inspect("worker")["State"]["ExitCode"]) not in (0, 128 + signal.SIGTERM):
+        raise Failed(f"the worker was stopped as it started, and ended with {code}")
+
+
 def story(engine: Engine) -> None:
     project = Project(engine)
     with step("a base image"):
@@ -169,10 +181,13 @@ def story(engine: Engine) -> None:
         jobs.compare(queue, range(LATE.stop))
         if (status := project.flower(f"/api/task/info/{jobs.TABLES[0]}-0")) != 200:
             raise Failed(f"Flower does not know a job of before: HTTP {status}")
+    with step("a worker that is stopped as it starts ends at once"):
+        stopped_at_once(engine)
 
 
 def main() -> int:
     began = time.monotonic()
+    signal.signal(signal.SIGTERM, signal.default_int_handler)
     folder = Path(tempfile.mkdtemp(prefix="lakequeue-compose-"))
     try:
         try:
@@ -184,7 +199,7 @@ def main() -> int:
         try:
             story(engine)
             passed = True
-        except (Failed, NoServer, LakequeueError, OSError) as exc:
+        except (Failed, NoServer, LakequeueError, OSError, subprocess.TimeoutExpired) as exc:
             print(f"\n{exc}\n\n{engine.logs()}", file=sys.stderr)
             passed = False
         finally:

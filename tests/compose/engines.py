@@ -88,8 +88,22 @@ class Engine:
         return bool(self.inspect(service)["State"]["Health"]["Status"] == "healthy")
 
     def kill(self, service: str) -> None:
-        """`kill -9` of the main process by its id, which the engine takes for a crash; `docker kill` for a wish."""
-        os.kill(int(self.inspect(service)["State"]["Pid"]), signal.SIGKILL)
+        """`kill -9` of the main process by its id, which an engine takes for a crash, unlike its own command `kill`."""
+        found = self.inspect(service)
+        pid = int(found["State"]["Pid"])
+        cgroups = Path(f"/proc/{pid}/cgroup")
+        # An engine in a machine of its own gives ids of that machine.
+        if not cgroups.exists() or found["Id"] not in cgroups.read_text(encoding="utf-8"):
+            self.kill_there(found["Image"], pid)
+            return
+        try:
+            os.kill(pid, signal.SIGKILL)
+        except PermissionError:
+            self.kill_there(found["Image"], pid)
+
+    def kill_there(self, image: str, pid: int) -> None:
+        """Of a process that this one cannot reach."""
+        raise NotImplementedError
 
     def pull(self, image: str, *, within_s: float) -> bool:
         """Whether a registry has it to give."""
@@ -128,6 +142,10 @@ class Docker(Engine):
     def compose_command(self) -> list[str]:
         return ["docker", "compose"]
 
+    def kill_there(self, image: str, pid: int) -> None:
+        outside = ["--rm", "--pid=host", "--privileged", "--user=0"]
+        self.run("run", *outside, "--entrypoint=python", image, "-c", f"import os; os.kill({pid}, 9)")
+
 
 class Podman(Engine):
     """podman, with images, containers, networks and locks in the test's folder: nothing of the machine is touched."""
@@ -149,8 +167,7 @@ class Podman(Engine):
         lines = ["[containers]", f"default_ulimits = [{', '.join(limits)}]"]
         lines += ["[network]", 'network_backend = "netavark"', f'network_config_dir = "{folder}/networks"']
         lines += ["[engine]", 'events_logger = "file"', 'lock_type = "file"', f'tmp_dir = "{self._storage}/run/libpod"']
-        self._systemd = Path("/run/systemd/system").exists()
-        if not self._systemd:
+        if not Path("/run/systemd/system").exists():
             lines.append('cgroup_manager = "cgroupfs"')
         if shutil.which("runc"):  # crun wants more of a machine
             lines.append('runtime = "runc"')
@@ -169,16 +186,13 @@ class Podman(Engine):
         return [sys.executable, "-m", "podman_compose", "--podman-build-args=--network=host --layers=false"]
 
     def healthy(self, service: str) -> bool:
-        """Timers of systemd run podman's health checks; where there is none, this runs them."""
-        if not self._systemd:
-            self.run("healthcheck", "run", self.container(service), check=False)
+        """Timers of systemd run podman's health checks. Where there is none nobody does, so it is done here."""
+        self.run("healthcheck", "run", self.container(service), check=False)
         return super().healthy(service)
 
-    def kill(self, service: str) -> None:
-        try:
-            super().kill(service)
-        except PermissionError:  # rootless: it belongs to another user of our own namespace
-            self.run("unshare", "kill", "-9", str(self.inspect(service)["State"]["Pid"]))
+    def kill_there(self, image: str, pid: int) -> None:
+        # Without root it belongs to another user of podman's own namespace.
+        self.run("unshare", "kill", "-9", str(pid))
 
     def remove(self) -> list[str]:
         left = super().remove()

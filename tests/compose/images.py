@@ -41,32 +41,29 @@ def base_image(engine: Engine) -> str | None:
         return None
     archive = Path(given) if given else engine.folder / "base.tar"
     if not archive.exists():
-        bootstrap(archive, engine.folder / "debian")
+        bootstrap(archive)
     name = f"localhost/{engine.project}-base"
     engine.run("import", str(archive), name)
     return name
 
 
-def bootstrap(archive: Path, folder: Path) -> None:
+def bootstrap(archive: Path) -> None:
     """A Debian with Python and nothing else, from Debian's own packages."""
-    if not shutil.which("debootstrap"):
-        raise Failed(f"no registry is reached and {BASE_VARIABLE} is not set: install debootstrap, which makes a base")
-    include = "--include=python3,python3-venv,ca-certificates"
+    if not shutil.which("mmdebstrap"):
+        raise Failed(f"no registry is reached and {BASE_VARIABLE} is not set: install mmdebstrap, which makes a base")
+    part = archive.with_name(f"part-{archive.name}")
+    options = ["--quiet", "--variant=minbase", "--aptopt=APT::Install-Recommends false"]
+    options += [f"--dpkgopt=path-exclude=/usr/share/{useless}/*" for useless in ("doc", "man", "locale")]
     done = subprocess.run(
-        ["debootstrap", "--variant=minbase", include, DEBIAN, str(folder)],
+        ["mmdebstrap", *options, "--include=python3,python3-venv,ca-certificates", DEBIAN, str(part)],
         capture_output=True,
         text=True,
         timeout=600,
         check=False,
     )
     if done.returncode:
-        raise Failed(f"debootstrap ended with {done.returncode}: {done.stdout[-2000:]}")
-    cached = ("./var/cache/apt/archives/*.deb", "./var/lib/apt/lists/*_*")
-    part = archive.with_suffix(".part")
-    leave_out = [f"--exclude={pattern}" for pattern in cached]
-    subprocess.run(["tar", "-C", str(folder), *leave_out, "-cf", str(part), "."], check=True)
+        raise Failed(f"mmdebstrap ended with {done.returncode}: {done.stderr[-2000:]}")
     part.rename(archive)
-    shutil.rmtree(folder)
 
 
 def valkey_image(engine: Engine, base: str) -> str:

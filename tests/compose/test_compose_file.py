@@ -70,6 +70,12 @@ def test_a_service_is_confined(name: str) -> None:
     assert found["deploy"]["resources"]["limits"].keys() == {"cpus", "memory", "pids"}
 
 
+@pytest.mark.parametrize("name", [name for name in SERVICES if "build" in service(name)])
+def test_python_is_not_the_first_process_of_its_container(name: str) -> None:
+    """As such it would ignore a SIGTERM that comes before it listens, and be killed when the grace is over."""
+    assert service(name)["init"] is True
+
+
 @pytest.mark.parametrize("name", SERVICES)
 def test_a_service_comes_back_by_itself_and_tells_of_its_health(name: str) -> None:
     found = service(name)
