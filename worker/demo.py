@@ -173,6 +173,7 @@ def _show(demo: Demo, source: Path, commit_ms: int) -> bool:
         "DATABRICKS_CONFIG_FILE": os.devnull,
         "NO_PROXY": "127.0.0.1",
         "FLOWER_BASIC_AUTH": f"demo:{password}",
+        "FLOWER_DB": str(demo.folder.resolve() / "flower"),
     }
     worker = demo.process("worker", ["celery", "-A", "worker", "worker", "-l", "info"], environ)
     flower = demo.process(
