@@ -218,7 +218,7 @@ class Figures:
         """How many jobs ended here, by state."""
         with self._lock:
             totals = Counter[str]()
-            for (_, _, state), count in self.jobs.items():
+            for (_, _, state), count in self._counted.jobs.items():
                 totals[state] += count
         return {state: totals[state] for state in ("SUCCESS", "FAILURE", "REVOKED")}
 

@@ -18,7 +18,7 @@ from tasks import records
 from tasks.history import Try
 from tasks.records import Member, Outcome
 from tasks.verdicts import Failure, backoff_s
-from worker import history, logs
+from worker import history, lines
 from worker.breaker import Breaker
 from worker.entries import Refusal, bare_entry, killed_worker, read_entry
 from worker.settings import Settings
@@ -168,7 +168,7 @@ class Desk:
         if told := [(member, outcome) for member, outcome in told if member.id not in before]:
             self._notify("received", [member for member, _ in told], ())
             self._notify("settled", [member for member, _ in told], [outcome for _, outcome in told])
-        _log_refused([refusal for refusal in refused if refusal.entry.member.id not in before], None)
+        lines.refused([refusal for refusal in refused if refusal.entry.member.id not in before], None)
         self._notify("revoked", [m for m in members if m.id in revoked - expired], ())
         if not (whole and excluded):
             self._notify("started", [m for m in members if m.id not in excluded], (), batch=batch)
@@ -221,7 +221,7 @@ class Desk:
         )
         if left >= 0:
             self._notify("settled", [member for member, _ in told], [outcome for _, outcome in told])
-            _log_refused(refused, frozen)
+            lines.refused(refused, frozen)
         return left
 
     def postpone(
@@ -257,18 +257,8 @@ class Desk:
             waiting=Waiting(attempts, until, failure.code),
         )
         if left >= 0 and members:
-            logs.line(
-                log,
-                logging.WARNING,
-                **named(members),
-                batch=frozen.batch,
-                table=place.table,
-                attempt=attempts,
-                statement=failure.statement,
-                verdict=failure.verdict,
-                error=failure.error_class,
-                next_try=next_try,
-            )
+            told = {"verdict": failure.verdict, "next_try": next_try}
+            lines.failed(logging.WARNING, place, members, failure, batch=frozen.batch, attempt=attempts, **told)
         return delay
 
     def pause_s(self, failure: Failure, attempts: int) -> float:
@@ -379,24 +369,3 @@ class Desk:
             "finished_at": wire.isoformat(datetime.now(UTC)),
             "warehouse_ms": round(answer.elapsed_s * 1000, 1) if answer else None,
         }
-
-
-def named(members: Sequence[Member]) -> dict[str, Any]:
-    """How a line of the log names the jobs it is of: the one there is, else their number."""
-    return {"job": members[0].id} if len(members) == 1 else {"jobs": len(members)}
-
-
-def _log_refused(refused: Iterable[Refusal], frozen: Frozen | None) -> None:
-    for refusal in refused:
-        logs.line(
-            log,
-            logging.WARNING,
-            job=refusal.entry.member.id,
-            batch=frozen.batch if frozen else None,
-            table=refusal.entry.member.table,
-            attempt=frozen.attempt if frozen else None,
-            statement=refusal.statement,
-            verdict="permanent",
-            error=refusal.code,
-            committed=refusal.committed,
-        )

@@ -25,9 +25,9 @@ from tasks.records import Member, Outcome
 from tasks.sql import Statement
 from tasks.table import Column, Table
 from tasks.verdicts import Failure
-from worker import logs
+from worker import lines
 from worker.entries import Entry, Refusal, invalid, is_killer, killed_worker, read_entry, refused_by
-from worker.lane import Desk, Turn, named
+from worker.lane import Desk, Turn
 from worker.store import Frozen, Head, Place
 from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed
@@ -234,14 +234,11 @@ class ReadLane:
     def _log(self, place: Place, round_: _Round, frozen: Frozen) -> None:
         if not round_.members:
             return
-        logs.line(
-            log,
-            logging.INFO,
-            **named(round_.members),
-            batch=frozen.batch,
-            table=place.table,
+        lines.done(
+            place,
+            round_.members,
+            frozen,
             rows=sum(outcome.brief["rows"] for outcome in round_.outcomes),
-            attempt=frozen.attempt,
             statement=" ".join(round_.statements) or None,
             ms=round(round_.seconds * 1000, 1),
         )

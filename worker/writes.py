@@ -19,9 +19,9 @@ from tasks.prepared import LARGEST_BYTES, Key
 from tasks.records import Committed, Member
 from tasks.sql import Statement
 from tasks.verdicts import Failure
-from worker import logs
+from worker import lines
 from worker.entries import Entry, Refusal, refused_by
-from worker.lane import CHUNK, Desk, Turn, named
+from worker.lane import CHUNK, Desk, Turn
 from worker.lookup import Lookup
 from worker.plan import Plan, Planner
 from worker.proof import Prover
@@ -236,17 +236,8 @@ class WriteLane:
             refused=refused,
         )
         if left >= 0:
-            logs.line(
-                log,
-                logging.INFO,
-                **named(members),
-                batch=frozen.batch,
-                table=place.table,
-                rows=receipt["batch_rows"],
-                attempt=frozen.attempt,
-                statement=receipt["statement"],
-                ms=receipt["warehouse_ms"],
-            )
+            told = {"rows": receipt["batch_rows"], "statement": receipt["statement"], "ms": receipt["warehouse_ms"]}
+            lines.done(place, members, frozen, **told)
         return Turn.of(left)
 
     def _failed(
@@ -325,17 +316,7 @@ class WriteLane:
     def _log(
         self, level: int, place: Place, frozen: Frozen, members: Sequence[Member], failure: Failure, **more: Any
     ) -> None:
-        logs.line(
-            log,
-            level,
-            **named(members),
-            batch=frozen.batch,
-            table=place.table,
-            attempt=frozen.attempt,
-            statement=failure.statement,
-            error=failure.error_class,
-            **more,
-        )
+        lines.failed(level, place, members, failure, batch=frozen.batch, attempt=frozen.attempt, **more)
 
 
 def _not_found(entry: Entry) -> Refusal:
