@@ -2,12 +2,15 @@
 
 from __future__ import annotations
 
+import urllib.error
 import urllib.request
 from collections import Counter
 from dataclasses import dataclass
 
 from prometheus_client import Metric
 from prometheus_client.parser import text_string_to_metric_families
+
+from tests.support import until
 
 
 @dataclass(frozen=True)
@@ -55,3 +58,16 @@ def parse(text: str) -> Scrape:
 def scrape(port: int, *, host: str = "127.0.0.1", timeout_s: float = 10) -> Scrape:
     with urllib.request.urlopen(f"http://{host}:{port}/metrics", timeout=timeout_s) as answer:
         return parse(answer.read().decode())
+
+
+def wait_served(port: int, *, host: str = "127.0.0.1") -> None:
+    """Until a worker answers there: it owns partitions a moment before."""
+
+    def answers() -> bool:
+        try:
+            scrape(port, host=host)
+        except urllib.error.URLError:
+            return False
+        return True
+
+    until(answers, "the endpoint answers")

@@ -20,7 +20,7 @@ from lakequeue import JobFailed, Queue, wire
 
 from tests.fix_celery_app import celery_app, close
 from tests.fix_localwarehouse import LocalWarehouse
-from tests.fix_metrics import Scrape, scrape
+from tests.fix_metrics import Scrape, scrape, wait_served
 from tests.fix_promtool import Promtool, asked_for
 from tests.fix_worker import StartWorker, Worker, worker_environ
 from tests.support import sql, until
@@ -76,6 +76,7 @@ def story(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Story]:
         worker = Worker(environ, folder / "worker.log", "told")
         try:
             worker.wait_ready()
+            wait_served(port)
             tell(queue, server, warehouse)
             before = sum(warehouse.counts().values())
             sql(warehouse, "SELECT 1")
@@ -267,6 +268,8 @@ def test_what_waits_is_told_by_the_worker_that_owns_it_and_in_all_once(
         write(queue, table, 1)
         write(queue, table, 2)
     workers = [start_worker(LAKEQUEUE_METRICS_PORT=str(port)) for port in ports]
+    for port in ports:
+        wait_served(port)
 
     def found() -> list[Scrape]:
         return [scrape(port) for port in ports]
@@ -315,4 +318,5 @@ def test_an_ipv6_address_is_listened_on(start_worker: StartWorker) -> None:
         pytest.skip("this machine has no IPv6")
     port = free_port()
     start_worker(LAKEQUEUE_METRICS_PORT=str(port), LAKEQUEUE_METRICS_ADDRESS="::1")
+    wait_served(port, host="[::1]")
     assert scrape(port, host="[::1]").one("lakequeue_redis_up") == 1
