@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test compose-test torture yardstick check conformance live bench pages screenshots clean
+.PHONY: help setup demo test test-together test-alone compose-test torture yardstick check conformance live bench pages screenshots clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -19,8 +19,12 @@ $(VENV)/.done: pyproject.toml producers/pyproject.toml constraints.txt
 demo: setup  ## load a real file through the whole system (KEEP=1 leaves it running)
 	$(BIN)/python -m worker demo $(if $(KEEP),--keep)
 
-test: setup  ## run all tests: four at a time, but for those that show a time
+test: test-together test-alone  ## run all tests: four at a time, but for those that show a time
+
+test-together: setup
 	$(BIN)/python -m pytest -n 4 --dist loadfile --no-loadscope-reorder -m "not alone" $(ARGS)
+
+test-alone: setup
 	$(BIN)/python -m pytest -m alone $(ARGS) || [ $$? -eq 5 ]  # 5: none of them is among ARGS
 
 compose-test: setup  ## build the image and run compose.yaml on Docker or podman (LAKEQUEUE_COMPOSE_BASE=file.tar keeps the base)

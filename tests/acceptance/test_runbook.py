@@ -13,6 +13,7 @@ from typing import Any
 import pytest
 from lakequeue import Handle, JobFailed, Queue
 
+from tests.fix_flower import Flower
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_terminal import on_terminal
 from tests.fix_worker import StartWorker, Worker, worker_environ
@@ -205,6 +206,23 @@ def test_doctor_tells_whether_the_warehouse_is_up(night: Night) -> None:
 def test_doctor_tells_whether_the_worker_may_write_to_a_table(night: Night) -> None:
     told = night.ask("May the worker write to this table?", TABLE=ORDERS)
     assert re.search(r"^ok +(permissions|privileges|table)", told, re.MULTILINE)
+
+
+@answers("What can I see in a browser?")
+def test_flower_shows_each_job_with_what_became_of_it(night: Night, tmp_path: Path) -> None:
+    """Jobs in every state, searching and the history after a restart: see `tests/pages`."""
+    assert COMMANDS["What can I see in a browser?"] == "`celery -A worker flower`"
+    flower = Flower(night.environ, tmp_path / "flower")
+    try:
+        assert flower.status("/tasks", open_=True) == 401
+        waits, failed = flower.get(f"/task/{night.waiting.id}"), flower.get(f"/task/{night.failed.id}")
+        assert "RETRY" in waits
+        assert "DELTA_CONCURRENT_APPEND" in waits
+        assert "INVALID_JOB" in failed
+        assert "seven" not in failed
+        assert PRICES in flower.get("/broker")
+    finally:
+        flower.stop()
 
 
 @answers("What did it cost?")
