@@ -30,18 +30,18 @@ def _faults(engine: Engine, service: str, secret: str) -> list[str]:
     who = {int(each) for each in ids[1].split()} if ids else set()
     root = engine.execute(service, "touch", "/there")
     home = engine.execute(service, "touch", f"{WRITABLE[service]}/.there")
-    processes = engine.execute(service, "sh", "-c", "cat /proc/[0-9]*/cmdline").stdout
+    command = [found["Path"], *found["Args"]]
     ports = [bound["HostIp"] for bindings in (host["PortBindings"] or {}).values() for bound in bindings]
     checks = {
         f"runs as {who}": who == {USERS[service]},
-        "has capabilities": re.search(r"^CapEff:\s+0+$", status, re.MULTILINE) is not None,
+        "may have capabilities": re.search(r"^CapBnd:\s+0+$", status, re.MULTILINE) is not None,
         "may gain privileges": re.search(r"^NoNewPrivs:\s+1$", status, re.MULTILINE) is not None,
         f"can write to its root: {root.stderr}": root.returncode != 0 and "Read-only file system" in root.stderr,
         f"cannot write to {WRITABLE[service]}: {home.stderr}": home.returncode == 0,
         "has no limit of memory": host["Memory"] > 0,
         "has no limit of CPU": _cpus(host) > 0,
         "has no limit of processes": (host["PidsLimit"] or 0) > 0,
-        "shows the password in its list of processes": bool(processes) and secret not in processes,
+        "has the password in its command": not any(secret in part for part in command),
         f"listens on {ports}": set(ports) <= {"127.0.0.1"},
     }
     return [fault for fault, holds in checks.items() if not holds]
