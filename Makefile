@@ -4,7 +4,7 @@ VENV := .venv
 BIN := $(VENV)/bin
 
 .DEFAULT_GOAL := help
-.PHONY: help setup demo test test-together test-alone compose-test torture yardstick check conformance live bench pages screenshots clean
+.PHONY: help setup demo test test-together test-alone compose-test torture yardstick check conformance conformance-parts live bench pages screenshots clean
 
 help:  ## list the commands
 	@grep -hE '^[a-z-]+:.*##' $(MAKEFILE_LIST) | sed -E 's/^([a-z-]+):.*## /\1\t/' | expand -t 12
@@ -43,6 +43,8 @@ conformance: $(VENV)/.conformance  ## the product's SQL on real Spark and Delta 
 	LAKEQUEUE_CONFORMANCE=spark LAKEQUEUE_TEST_ENGINE=spark LAKEQUEUE_LAW_MIXES=6 LAKEQUEUE_TYPES_EXAMPLES=10 \
 		$(BIN)/python -m pytest -s tests/conformance \
 		$(addprefix tests/integration/worker/test_,law.py types.py verbs.py write_and_read.py) $(ARGS)
+
+conformance-parts: $(VENV)/.conformance
 
 $(VENV)/.conformance: $(VENV)/.done localwarehouse/spark/parts.py localwarehouse/spark/LakeCatalog.java
 	$(BIN)/python -m pip install --quiet -c constraints.txt -e './producers[cli]' -e '.[dev,conformance]'
