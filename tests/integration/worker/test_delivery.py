@@ -85,10 +85,13 @@ def test_a_clean_stop_settles_what_runs_and_gives_back_the_rest(
 ) -> None:
     first = start_worker()
     queue.enqueue(job(0)).result(timeout=30)
-    warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, "action": "delay", "seconds": 1})
+    warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, "action": "hold"})
     running = queue.enqueue(job(1))
-    until(lambda: running.status().state == "STARTED", "the first batch is frozen")
+    until(lambda: warehouse.held() == 1, "the first batch is under way")
     waiting = [queue.enqueue(job(i)) for i in range(2, 50)]
+    first.process.terminate()
+    until(lambda: len(first.partitions()) == 1, "it gives back what nothing runs on")
+    warehouse.release()
     assert first.stop() == 0
     assert running.status().state == "SUCCESS"
     assert {handle.status().state for handle in waiting} == {"QUEUED"}
