@@ -117,3 +117,16 @@ def test_every_setting_in_the_readme_exists_with_its_default() -> None:
         for name, value in zip(re.findall(r"`(\w+)`", names), re.findall(r"`([^`]*)`", values), strict=True):
             assert defaults[name] == value
     assert set(re.findall(r"LAKEQUEUE_[A-Z_]+", README)) <= set(defaults)
+
+
+@pytest.mark.parametrize("file", ["README.md", *sorted(str(p.relative_to(PROJECT)) for p in PROJECT.glob("docs/*.md"))])
+def test_every_link_leads_to_a_file_and_a_heading_that_are_there(file: str) -> None:
+    for target in re.findall(r"\]\(([^)\s]+)\)", (PROJECT / file).read_text(encoding="utf-8")):
+        path, _, heading = target.partition("#")
+        if "://" in target:
+            continue
+        linked = (PROJECT / file).parent / path if path else PROJECT / file
+        assert linked.exists(), target
+        if heading:
+            headings = re.findall(r"^#+ (.+)$", linked.read_text(encoding="utf-8"), re.MULTILINE)
+            assert heading in {re.sub(r"[^\w -]", "", each.lower()).replace(" ", "-") for each in headings}, target
