@@ -37,7 +37,7 @@ def main(argv: list[str] | None = None) -> int:
     give.add_argument("table", metavar="C.S.T", help="catalog.schema.table")
     give.add_argument("--yes", action="store_true", help="do not ask")
     commands.add_parser("healthy", help="exit 0 if the worker here does its work; for a container's health check")
-    commands.add_parser("settings", help="list every setting with its default")
+    commands.add_parser("settings", help="list every setting of a worker with its default")
     show = commands.add_parser("demo", help="run the whole system once, on servers of its own")
     show.add_argument("--keep", action="store_true", help="leave it running")
     show.add_argument("--commit-ms", type=int, default=300, help="what a commit costs in the local warehouse")

@@ -31,6 +31,8 @@ TABLE = "demo.nycflights13.planes"
 KEY = "tailnum"
 NULL = "NA"
 PAGE = 1000
+TOLD = ("LAKEQUEUE_REDIS_URL", "DATABRICKS_HOST", "DATABRICKS_TOKEN", "DATABRICKS_WAREHOUSE_ID", "NO_PROXY")
+"""What a shell needs for the commands of operators; the token is that of a local warehouse, and no secret."""
 START_S = 60.0
 STOP_S = 30.0
 
@@ -83,6 +85,7 @@ class Demo:
         self.folder = folder
         self._interrupts = interrupts
         self.pids: list[int] = []
+        self.environ: dict[str, str] = {}
         self._stack = ExitStack()
 
     def close(self) -> None:
@@ -135,6 +138,9 @@ def run(*, keep: bool, commit_ms: int, file: str) -> int:
         return 2
     folder = Path(".demo") if keep else Path(tempfile.mkdtemp(prefix="lakequeue-demo-"))
     if keep:
+        if pids := _left_running(folder):
+            print(f"demo: one is left running, with its data in {folder}/; first: kill {pids}", file=sys.stderr)
+            return 2
         shutil.rmtree(folder, ignore_errors=True)
     folder.mkdir(exist_ok=True)
     interrupts = Interrupts()
@@ -143,7 +149,11 @@ def run(*, keep: bool, commit_ms: int, file: str) -> int:
         try:
             equal = _show(demo, source, commit_ms)
             if keep and equal:
-                print(f"\nIt is left running, its data in {folder}/. To stop it: kill {' '.join(map(str, demo.pids))}")
+                print(f"\nIt is left running, its data and logs in {folder}/. For the commands of operators:")
+                print("  export " + " ".join(f"{name}={demo.environ[name]}" for name in TOLD))
+                pids = " ".join(map(str, demo.pids))
+                (folder / "pids").write_text(pids, encoding="ascii")
+                print(f"To stop it: kill {pids}")
                 demo.release()
             return 0 if equal else 1
         except KeyboardInterrupt:
@@ -157,6 +167,25 @@ def run(*, keep: bool, commit_ms: int, file: str) -> int:
             demo.close()
             if not keep:
                 shutil.rmtree(folder, ignore_errors=True)
+
+
+def _left_running(folder: Path) -> str:
+    """What an earlier demo started in this folder and still runs; empty if nothing does."""
+    try:
+        pids = (folder / "pids").read_text(encoding="ascii").split()
+    except FileNotFoundError:
+        return ""
+    return " ".join(pid for pid in pids if _is_alive(int(pid)))
+
+
+def _is_alive(pid: int) -> bool:
+    try:
+        os.kill(pid, 0)
+    except ProcessLookupError:
+        return False
+    except PermissionError:  # another's
+        pass
+    return True
 
 
 def _show(demo: Demo, source: Path, commit_ms: int) -> bool:
@@ -175,6 +204,7 @@ def _show(demo: Demo, source: Path, commit_ms: int) -> bool:
         "FLOWER_BASIC_AUTH": f"demo:{password}",
         "FLOWER_DB": str(demo.folder.resolve() / "flower"),
     }
+    demo.environ = environ
     worker = demo.process("worker", ["celery", "-A", "worker", "worker", "-l", "info"], environ)
     flower = demo.process(
         "flower", ["celery", "-A", "worker", "flower", f"--port={flower_port}", "--address=127.0.0.1"], environ
