@@ -132,7 +132,7 @@ def parser() -> argparse.ArgumentParser:
         description=_DESCRIPTION,
         epilog=_EXITS,
         parents=[common],
-        formatter_class=argparse.RawDescriptionHelpFormatter,
+        formatter_class=options.Help,
         allow_abbrev=False,
     )
     top.add_argument("--version", action="version", version=f"lakequeue {version('lakequeue')}")
@@ -145,7 +145,7 @@ def parser() -> argparse.ArgumentParser:
             description=description,
             epilog=epilog,
             parents=[common],
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=options.Help,
             allow_abbrev=False,
         )
 

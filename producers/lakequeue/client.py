@@ -379,4 +379,8 @@ def _unreachable(exc: Exception, ids: Sequence[str] = ()) -> QueueUnreachable:
         return QueueUnreachable("this Redis is a replica: after a failover the URL has to lead to the primary", details)
     if isinstance(exc, ResponseError) and str(exc).startswith("MISCONF"):
         return QueueUnreachable("Redis takes no writes, since it cannot save them: is its disk full?", details)
+    if isinstance(exc, ResponseError):
+        return QueueUnreachable(
+            "Redis refused what it was asked: is the URL's database there, and may its user do this?", details
+        )
     return QueueUnreachable(f"Redis did not answer: {type(exc).__name__}", details)

@@ -97,7 +97,7 @@ def _load(args: Namespace, settings: Settings, connect: Callable[[], Queue], tal
         display.say(f"{file.path} has no rows: nothing was sent")
         return 0
     with connect() as queue:
-        ids = _send(queue, file, target, tally, display)
+        ids = _send(queue, file, target, tally, display, waits=args.wait)
         return _await_outcomes(queue, ids, display) if args.wait else 0
 
 
@@ -168,7 +168,7 @@ def _describe(file: CsvFile, target: Target, tally: Tally, display: Display) -> 
     return 0
 
 
-def _send(queue: Queue, file: CsvFile, target: Target, tally: Tally, display: Display) -> JobIds:
+def _send(queue: Queue, file: CsvFile, target: Target, tally: Tally, display: Display, *, waits: bool) -> JobIds:
     label = f"sending to {target.table}"
     ids = JobIds(tally.name)
 
@@ -186,18 +186,19 @@ def _send(queue: Queue, file: CsvFile, target: Target, tally: Tally, display: Di
         tally.known += handle.known
         tally.new += not handle.known
         display.advance(tally.rows)
-    for line in _summary(target, tally, time.monotonic() - started):
+    for line in _summary(target, tally, time.monotonic() - started, waits=waits):
         display.say(line)
     return ids
 
 
-def _summary(target: Target, tally: Tally, seconds: float) -> Iterator[str]:
+def _summary(target: Target, tally: Tally, seconds: float, *, waits: bool) -> Iterator[str]:
     yield (
         f"{_counted(tally.rows, 'row')} in {_counted(tally.jobs, 'job')} for {target.table}: {tally.new:,} new, "
         f"{tally.known:,} known already; {seconds:.1f} s, {tally.jobs / max(seconds, 1e-3):,.0f} jobs/s"
     )
-    yield f"outcomes: {tally.resume} with --wait waits for all of them, and sends nothing anew;"
-    yield f"  a job's id ends in the number of its first row: lakequeue status {tally.name}:1"
+    if not waits:
+        yield f"outcomes: {tally.resume} with --wait waits for all of them, and sends nothing anew;"
+    yield f"{'' if waits else '  '}a job's id ends in the number of its first row: lakequeue status {tally.name}:1"
 
 
 def _await_outcomes(queue: Queue, ids: Iterable[str], display: Display) -> int:

@@ -1,15 +1,30 @@
-"""The values of command line options, read from their text."""
+"""The values of command line options, read from their text, and the help that names them."""
 
 from __future__ import annotations
 
 import argparse
 import codecs
+import textwrap
 from collections.abc import Callable
 from typing import TypeVar
 
 from lakequeue.identifiers import check_job_id
 
 T = TypeVar("T")
+
+HELP_COLUMNS = 120
+
+
+class Help(argparse.RawDescriptionHelpFormatter):
+    """Paragraphs are as wide as the terminal lets them be; those with an indented line stand as they are."""
+
+    def _fill_text(self, text: str, width: int, indent: str) -> str:
+        filled = []
+        for paragraph in text.strip("\n").split("\n\n"):
+            if not any(line.startswith(" ") for line in paragraph.splitlines()):
+                paragraph = textwrap.fill(paragraph, min(width, HELP_COLUMNS), break_on_hyphens=False)
+            filled.append(textwrap.indent(paragraph, indent))
+        return "\n\n".join(filled)
 
 
 def argument(parse: Callable[[str], T]) -> Callable[[str], T]:
@@ -40,6 +55,8 @@ def seconds(text: str) -> float:
     return number
 
 
+LONGEST_S = 1e9
+"""Longer than anything is kept, and no longer than a date can be before today."""
 _UNITS = {"s": 1, "m": 60, "h": 3600, "d": 86_400, "w": 604_800}
 
 
@@ -47,7 +64,7 @@ def duration(text: str) -> float:
     """Seconds from `90`, `90s`, `15m`, `2h`, `7d` or `1w`."""
     number, unit = (text[:-1], _UNITS[text[-1]]) if text[-1:] in _UNITS else (text, 1)
     try:
-        return seconds(number) * unit
+        return min(seconds(number) * unit, LONGEST_S)
     except ValueError:
         raise ValueError(f"takes a duration such as 90s, 15m, 2h, 7d or 1w, not {text!r}") from None
 

@@ -144,6 +144,7 @@ def test_load_can_wait_for_all_outcomes_and_shows_those_that_failed(
     out, err = process.communicate(timeout=60)
     assert process.returncode == 1
     assert "2 jobs succeeded, 1 failed" in err
+    assert "with --wait" not in told + err  # it does
     (failed,) = lines(out)
     assert (failed["id"], failed["state"], failed["message"]) == (f"{name[0]}:501", "FAILURE", "no such column")
 
