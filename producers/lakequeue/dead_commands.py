@@ -57,7 +57,7 @@ def add_to(dead: argparse.ArgumentParser, common: argparse.ArgumentParser, conne
             help=summary,
             description=description,
             parents=[common],
-            formatter_class=argparse.RawDescriptionHelpFormatter,
+            formatter_class=options.Help,
             allow_abbrev=False,
         )
         made.set_defaults(run=lambda args: _with_queue(connect, args, run))
@@ -118,7 +118,8 @@ def _filtered(args: argparse.Namespace) -> bool:
 
 def _list(queue: Queue, args: argparse.Namespace) -> int:
     selection = _selection(queue, args)
-    _print_letters(islice(selection, args.limit), as_json=args.json)
+    if not _print_letters(islice(selection, args.limit), as_json=args.json):
+        say("no such dead letters")
     return 0
 
 
@@ -207,15 +208,15 @@ def _held_back(selection: Selection, args: argparse.Namespace, verb: str) -> int
     return UNUSABLE
 
 
-def _print_letters(letters: Iterator[DeadLetter], *, as_json: bool) -> None:
-    tabular.show(letters, _HEADINGS, _cells, DeadLetter.to_json, as_json=as_json)
+def _print_letters(letters: Iterator[DeadLetter], *, as_json: bool) -> int:
+    return tabular.show(letters, _HEADINGS, _cells, DeadLetter.to_json, as_json=as_json)
 
 
 _HEADINGS = ("FAILED AT", "ID", "TABLE", "OP", "ROWS", "ERROR", "COMMITTED", "REASON")
 
 
 def _cells(letter: DeadLetter) -> tuple[str, ...]:
-    rows = "" if letter.rows is None else str(letter.rows)
+    rows = tabular.number(letter.rows) if letter.op in ("write", "update", "delete") else ""
     told = (letter.id, letter.table, letter.op, rows, letter.error, letter.committed, letter.reason)
     return (tabular.local(letter.at), *(each or "" for each in told))
 
@@ -235,7 +236,7 @@ def _payload(letter: DeadLetter) -> Any:
 
 
 def _letters(count: int) -> str:
-    return f"{count:,} dead letter{'' if count == 1 else 's'}"
+    return tabular.counted(count, "dead letter")
 
 
 def _complain(letter_id: str, error: Iterable[tuple[str, Any]] | dict[str, Any]) -> None:

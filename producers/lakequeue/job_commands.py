@@ -18,7 +18,7 @@ from lakequeue.handle import Handle
 from lakequeue.identifiers import check_job_id
 from lakequeue.job_states import JobHistory
 from lakequeue.jobs import Job, parse_job
-from lakequeue.tabular import printable, say, write
+from lakequeue.tabular import counted, local, printable, say, write
 
 FAILED = 1
 TIMED_OUT = 3
@@ -129,14 +129,14 @@ def status(queue: Queue, job_ids: Iterable[str], *, as_json: bool) -> int:
             say(str(exc))
             code = FAILED
             continue
-        for line in lines_of(history):
+        for line in (*lines_of(history), *_standing_of(queue, history)):
             write(line)
     return code
 
 
 def lines_of(history: JobHistory) -> Iterator[str]:
     """A job's history for a person, with no value of a row."""
-    rows = "" if history.rows is None else f" of {history.rows:,} row{'' if history.rows == 1 else 's'}"
+    rows = "" if history.rows is None or history.op == "read" else f" of {counted(history.rows, 'row')}"
     where = f" {'from' if history.op in ('read', 'delete') else 'to'} {history.table}" if history.table else ""
     yield printable(f"{history.id}  {history.state}  {history.op or 'job'}{rows}{where}")
     for origin in history.replay_of[-1:]:
@@ -154,19 +154,22 @@ def lines_of(history: JobHistory) -> Iterator[str]:
         case "SUCCESS":
             yield _event(receipt.get("started_at"), f"started, try {receipt.get('attempts')}")
             jobs = receipt.get("batch_jobs")
-            others = f" with {jobs - 1:,} other jobs" if isinstance(jobs, int) and jobs > 1 else ""
+            others = f" with {counted(jobs - 1, 'other job')}" if isinstance(jobs, int) and jobs > 1 else ""
+            count = receipt.get("rows")
+            rows = "an unknown number of rows" if count is None else counted(count, "row")
             batch = f" in batch {receipt['batch']}" if receipt.get("batch") else ""
             took = f", {receipt['warehouse_ms']:,.0f} ms" if receipt.get("warehouse_ms") else ""
-            yield _event(history.ended_at, f"done: {receipt.get('rows')} rows{batch}{others}{took}")
+            yield _event(history.ended_at, f"done: {rows}{batch}{others}{took}")
             for note in (*receipt.get("notes", ()), *receipt.get("warnings", ())):
                 yield f"  {note}"
         case "FAILURE":
             kind = now.get("error_class") or now.get("error")
             state = f" ({now['sqlstate']})" if now.get("sqlstate") else ""
             batch = f" in batch {now['batch']}" if now.get("batch") else ""
-            yield _event(
-                history.ended_at, f"failed{batch}: {kind}{state}, {now.get('committed', 'see its dead letter')}"
-            )
+            committed = f", {now['committed']}" if now.get("committed") else ""
+            yield _event(history.ended_at, f"failed{batch}: {kind}{state}{committed}")
+            if reason := now.get("reason"):
+                yield printable(f"  {reason}")
             if history.replayed_as:
                 yield f"  replayed as {history.replayed_as}"
             else:
@@ -175,6 +178,20 @@ def lines_of(history: JobHistory) -> Iterator[str]:
             yield _event(history.ended_at, "cancelled")
     if statement := receipt.get("statement"):
         yield f"  statement {statement}: look it up in Databricks' query history"
+
+
+def _standing_of(queue: Queue, history: JobHistory) -> Iterator[str]:
+    """Why a job has not begun, if it is its table's pause, its own eta or that no worker is there."""
+    if history.state not in ("QUEUED", "RETRY") or not history.table:
+        return
+    if due := queue.operations.due(history.id):
+        yield _event(due.isoformat(), "due: it is a delayed job")
+        return
+    table = queue.operations.table(history.table)
+    if table.paused_since:
+        yield printable(f"  its table is paused since {local(table.paused_since)}: lakequeue resume {history.table}")
+    elif table.owner is None:
+        yield "  no worker has its table: lakequeue workers"
 
 
 def _event(at: str | None, told: str) -> str:

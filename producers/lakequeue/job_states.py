@@ -97,6 +97,7 @@ def history_of(job_id: str, record: Mapping[str, Any], letter: DeadLetter | None
     now = {key: told[key] for key in _NOW.get(state, ()) if told.get(key) is not None}
     if letter is not None and state == "FAILURE":
         given = {"error": letter.error, "error_class": letter.error_class, "committed": letter.committed}
+        given["reason"] = letter.reason
         now |= {key: value for key, value in given.items() if value is not None}
         now |= {"batch": letter.batch, "attempts": letter.attempts} if letter.batch else {}
         tries = letter.history

@@ -199,6 +199,12 @@ class Operations:
             raise UnknownJob(f"no job {job_id} is known: it was never enqueued here, or its result has expired")
         return history_of(job_id, outcomes.load(raw) if raw else {"status": "FAILURE"}, letter)
 
+    def due(self, job_id: str) -> datetime | None:
+        """When a delayed job may begin; None if it is not, or no longer, delayed."""
+        with reachable():
+            at: float | None = self._redis.zscore(keys.ETA, job_id)
+        return None if at is None else datetime.fromtimestamp(at, UTC)
+
     def histories(self, job_ids: Sequence[str]) -> dict[str, JobHistory]:
         """What happened to jobs, by their records alone; those that are not known are left out."""
         found = {}

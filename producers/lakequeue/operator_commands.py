@@ -18,7 +18,7 @@ from lakequeue.job_commands import ids
 from lakequeue.job_states import JobState
 from lakequeue.operations import Cost, ErrorCount, WorkerState
 from lakequeue.table_states import TableState
-from lakequeue.tabular import age, iso, local, number, say
+from lakequeue.tabular import age, counted, iso, local, number, say
 
 FAILED = 1
 UNUSABLE = 2
@@ -35,13 +35,16 @@ One line a table: how many jobs are queued, running (their statement is under wa
 another try) and dead (failed for good), how long the oldest has been waiting, when something was committed last, and
 the worker that runs it. A table is stuck if its oldest job grows older and nothing was committed since.
 
-What a table waits for is in the last column. Counts are exact, and cost the same whatever the backlog."""
+What a table waits for is in the last column, or below where the terminal is too narrow. Counts are exact, and cost the
+same whatever the backlog."""
 _JOBS = """\
 Print jobs, table by table: those that run or wait, the oldest first, then those that ended, the newest first: the
-last 500 of each table are remembered. Of each table at most --limit are printed."""
+last 500 of each table are remembered. Of each table at most --limit are printed, and of a long queue no more than its
+first 8 MB: how many wait is told by lakequeue tables."""
 _ERRORS = """\
-Count what jobs failed by (FAILURE) and what they wait for (RETRY), by class and table, with one job as an example:
-see it with lakequeue status ID, or dead show ID. Counted by the minute and kept for three days."""
+Count what jobs failed by (FAILURE) and what they were tried again after (RETRY: each try in vain counts), by class and
+table, with one job as an example: see it with lakequeue status ID, or dead show ID. Counted by the minute and kept for
+three days."""
 _COSTS = """\
 What was sent to the warehouse, by table: statements of any kind, the seconds the warehouse took for them, the jobs and
 rows that were done with them. Counted by the hour and kept for a month; what a worker that was killed had not told yet
@@ -81,9 +84,11 @@ def add_to(command: MakeCommand, connect: Connect) -> None:
         "--state", metavar="STATE", action="append", choices=STATES, type=str.upper, help=f"one of {', '.join(STATES)}"
     )
     _add_since(jobs, None, "only those enqueued, tried or ended within so long: 90s, 15m, 2h, 7d")
-    jobs.add_argument("--limit", metavar="N", type=options.argument(options.count), default=50, help="default: 50")
+    jobs.add_argument(
+        "--limit", metavar="N", type=options.argument(options.count), default=50, help="of each table (default: 50)"
+    )
     _add_json(jobs)
-    errors = add("errors", "count what jobs failed by or wait for", _ERRORS, _errors)
+    errors = add("errors", "count what jobs failed by or were tried again after", _ERRORS, _errors)
     _add_table(errors)
     _add_since(errors, 3600.0, "within so long: 90s, 15m, 2h, 3d (default: 1h)")
     _add_json(errors)
@@ -142,21 +147,20 @@ def _tables(queue: Queue, args: argparse.Namespace) -> int:
         _table_json,
         as_json=args.json,
     )
-    told = [_count(len(found.tables), "table"), _count(found.workers, "worker")]
+    told = [counted(len(found.tables), "table"), counted(found.workers, "worker")]
     if found.unowned:
         told.append(f"{found.unowned} of 64 partitions have no worker")
     if found.arriving:
-        told.append(f"{number(found.arriving)} messages of other Celery apps not taken in yet")
+        told.append(f"{counted(found.arriving, 'message')} of other Celery apps not taken in yet")
     if found.delayed:
-        told.append(_count(found.delayed, "delayed job"))
+        told.append(counted(found.delayed, "delayed job"))
     if found.dead:
-        told.append(_count(found.dead, "dead letter"))
+        nowhere = found.dead - sum(each.dead for each in found.tables)
+        told.append(counted(found.dead, "dead letter") + (f" ({number(nowhere)} of no table)" if nowhere > 0 else ""))
+    if any(each.told.get("warehouse") == "away" for each in queue.operations.workers()):
+        told.append("the warehouse is away: ask python -m worker doctor")
     say(", ".join(told))
     return 0
-
-
-def _count(many: int, what: str) -> str:
-    return f"{number(many)} {what}{'' if many == 1 else 's'}"
 
 
 def _table_cells(each: TableState, now: datetime) -> tuple[str, ...]:
@@ -172,8 +176,9 @@ def _note(each: TableState, now: datetime) -> str:
     if each.paused_since:
         return f"paused {age(each.paused_since, now)} ago"
     if each.retrying and each.next_try_at:
-        left = tabular.span((each.next_try_at - now).total_seconds())
-        return f"{each.error}, {each.attempts} tries, next in {left}"
+        left_s = (each.next_try_at - now).total_seconds()
+        tries = "1 try" if each.attempts == 1 else f"{number(each.attempts)} tries"
+        return f"{each.error}, {tries}, next {f'in {tabular.span(left_s)}' if left_s >= 1 else 'is due'}"
     return ""
 
 
@@ -196,18 +201,21 @@ def _jobs(queue: Queue, args: argparse.Namespace) -> int:
         since_s=args.since,
         limit=args.limit,
     )
-    tabular.show(
+    shown = tabular.show(
         found,
         ("STATE", "ID", "TABLE", "OP", "ROWS", "ENQUEUED", "LAST", "TRIES", "ERROR"),
         _job_cells,
         _plain,
         as_json=args.json,
     )
+    if not shown:
+        say("no such jobs")
     return 0
 
 
 def _job_cells(each: JobState) -> tuple[str, ...]:
-    told = (each.state, each.id, each.table, each.op or "", number(each.rows))
+    rows = "" if each.op == "read" else number(each.rows)  # it sends none
+    told = (each.state, each.id, each.table, each.op or "", rows)
     return (*told, local(each.enqueued_at), local(each.at), number(each.attempts), each.error or "")
 
 
@@ -215,7 +223,7 @@ def _errors(queue: Queue, args: argparse.Namespace) -> int:
     found = queue.operations.errors(since_s=args.since, table=str(args.table) if args.table else None)
     tabular.show(
         found,
-        ("STATE", "ERROR", "TABLE", "JOBS", "LAST", "EXAMPLE"),
+        ("STATE", "ERROR", "TABLE", "TIMES", "LAST", "EXAMPLE"),
         _error_cells,
         _plain,
         as_json=args.json,
@@ -239,7 +247,7 @@ def _costs(queue: Queue, args: argparse.Namespace) -> int:
         as_json=args.json,
     )
     statements, seconds = sum(each.statements for each in found), sum(each.warehouse_s for each in found)
-    say(f"{number(statements)} statements, {seconds:,.1f} s of the warehouse")
+    say(f"{counted(statements, 'statement')}, {seconds:,.1f} s of the warehouse")
     return 0
 
 
@@ -296,10 +304,12 @@ def _pause(queue: Queue, args: argparse.Namespace) -> int:
     if args.wait and not _until(lambda: queue.operations.table(str(args.table)).running == 0, args.timeout):
         say(f"{args.table} is paused; its last batch is still under way")
         return TIMED_OUT
-    under_way = (
-        f"; {number(state.running)} jobs under way are finished first" if state.running and not args.wait else ""
-    )
-    say(f"{args.table} is paused{under_way}")
+    note = ""
+    if state.running and not args.wait:
+        note = f"; first {counted(state.running, 'job')} under way will be finished"
+    elif not (state.waiting or state.dead or state.last_commit_at):
+        note = "; no job of this table is known: is the name right?"
+    say(f"{args.table} is paused{note}")
     return 0
 
 
@@ -332,7 +342,7 @@ def _purge(queue: Queue, args: argparse.Namespace) -> int:
     state = queue.operations.table(name)
     there = state.queued + state.retrying
     if not args.yes:
-        told = f"cancel {number(there)} jobs of {name} that wait, and its delayed ones, for good"
+        told = f"cancel {counted(there, 'job')} of {name} that wait, and its delayed ones, for good"
         if not sys.stdin.isatty():
             say(f"this would {told}; nothing was done: give --yes")
             return UNUSABLE
@@ -344,9 +354,9 @@ def _purge(queue: Queue, args: argparse.Namespace) -> int:
     count = queue.operations.purge(name)
     if args.wait and not _until(lambda: queue.operations.table(name).discarding == 0, args.timeout):
         left = number(queue.operations.table(name).discarding)
-        say(f"{left} of {number(count)} jobs are still to go: is a worker alive?")
+        say(f"{left} of {counted(count, 'job')} still to go: is a worker alive?")
         return TIMED_OUT
-    say(f"{number(count)} jobs of {name} {'are' if args.wait else 'are being'} cancelled")
+    say(f"{counted(count, 'job')} of {name} {'' if args.wait else 'being '}cancelled")
     return 0
 
 

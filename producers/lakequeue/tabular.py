@@ -13,6 +13,8 @@ from typing import Any, TypeVar
 T = TypeVar("T")
 
 TAKEN_TOGETHER = 100
+WIDEST = 60
+"""A longer cell moves the rest of its own line alone."""
 
 
 def show(
@@ -42,18 +44,27 @@ def show(
 
 
 def table(headings: Sequence[str], rows: Iterable[Sequence[str]], width: int) -> Iterator[str]:
-    """Lines of a table; its columns grow as wider cells come. The last one ends where the line does, at `width`."""
+    """Lines of a table; its columns grow as wider cells come.
+
+    The last column says why: where a line of `width` has no room for it, it stands below, named, and is never cut.
+    """
     source = iter(rows)
     widths = [len(heading) for heading in headings[:-1]]
     first = True
     while some := [[printable(cell) for cell in row] for row in islice(source, TAKEN_TOGETHER)]:
         shown = [list(headings), *some] if first else some
         first = False
-        widths = [max(wide, *(len(row[i]) for row in shown)) for i, wide in enumerate(widths)]
+        for i, wide in enumerate(widths):
+            widths[i] = max([wide, *(len(row[i]) for row in shown if len(row[i]) <= WIDEST)])
         for row in shown:
             *cells, last = row
             line = "  ".join(cell.ljust(wide) for cell, wide in zip(cells, widths, strict=True))
-            yield f"{line}  {last}"[: max(width, len(line))].rstrip()
+            if len(line) + 2 + len(last) <= width:
+                yield f"{line}  {last}".rstrip()
+                continue
+            yield line.rstrip()
+            if last and row != list(headings):
+                yield f"    {headings[-1].lower()}: {last}"
 
 
 def printable(text: str) -> str:
@@ -62,6 +73,10 @@ def printable(text: str) -> str:
 
 def number(value: int | None) -> str:
     return "" if value is None else f"{value:,}"
+
+
+def counted(many: int, noun: str) -> str:
+    return f"{many:,} {noun}{'' if many == 1 else 's'}"
 
 
 def age(moment: datetime | None, now: datetime | None = None) -> str:

@@ -108,7 +108,7 @@ def test_tables_tells_what_is_wrong_with_which_table_and_since_when(night: Night
         assert re.fullmatch(r"\d+m?\d*s ago", orders["LAST COMMIT"])
         assert (prices["RETRYING"], prices["OWNER"]) == ("3", "w-1@test")
         assert re.fullmatch(r"\d+m?\d*s", prices["OLDEST"])
-        assert re.fullmatch(r"DELTA_CONCURRENT_APPEND, 1 tries, next in \d+m?\d*s", prices["NOTE"])
+        assert re.fullmatch(r"DELTA_CONCURRENT_APPEND, 1 try, next in \d+m?\d*s", prices["NOTE"])
         assert stock["DEAD"] == "1"
         assert "lakequeue: 3 tables, 1 worker, 1 dead letter" in told
 
@@ -184,7 +184,7 @@ def test_a_job_is_cancelled_and_a_table_is_purged(night: Night) -> None:
     assert f"{handles[0].id} is cancelled" in night.ask("How do I cancel?", ID=handles[0].id)
     assert f"{night.done.id} is SUCCESS: it is left" in night.ask("How do I cancel?", ID=night.done.id, code=1)
     purged = night.ask("How do I cancel?", "--yes", "--wait", nth=1, TABLE=table)
-    assert f"jobs of {table} are cancelled" in purged
+    assert f"jobs of {table} cancelled" in purged
     assert {handle.status().state for handle in handles} == {"REVOKED"}
     night.queue.operations.resume(table)
     assert ids(night.warehouse, table) == []

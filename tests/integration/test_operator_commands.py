@@ -5,6 +5,7 @@ from __future__ import annotations
 import json
 import re
 import sys
+import time
 from typing import Any
 
 import pytest
@@ -54,6 +55,8 @@ def test_a_pipe_and_a_terminal_with_json_get_the_same(queue: Queue, run: Run, re
 
 
 def test_what_there_is_none_of_is_said(run: Run) -> None:
+    assert run("jobs", "--table", TABLE).stderr == "lakequeue: no such jobs\n"
+    assert run("dead", "list").stderr == "lakequeue: no such dead letters\n"
     assert run("errors").stderr == "lakequeue: no errors in this time\n"
     assert "0 tables, 0 workers" in run("tables").stderr
     workers = run("workers")
@@ -87,6 +90,51 @@ def test_without_redis_a_command_says_which_was_asked_and_no_password(run: Run, 
     assert "hush" not in done.stderr
 
 
+def test_a_database_that_is_not_there_is_no_silence_of_redis(run: Run, redis_url: str) -> None:
+    done = run("tables", "--redis", f"{redis_url.rpartition('/')[0]}/9999")
+    assert done.returncode == 2
+    assert "Redis refused what it was asked" in done.stderr
+
+
+def test_an_age_longer_than_the_calendar_is_all_there_is(queue: Queue, run: Run) -> None:
+    queue.enqueue(job("order-1"))
+    done = run("jobs", "--since", "1e9w")
+    assert [each["id"] for each in lines(done.stdout)] == ["order-1"]
+
+
+def test_status_says_why_a_job_has_not_begun(queue: Queue, redis_url: str) -> None:
+    queue.enqueue(job("order-1"))
+    assert "no worker has its table: lakequeue workers" in terminal(redis_url, "status", "order-1")[1]
+    queue.operations.pause(TABLE)
+    told = terminal(redis_url, "status", "order-1")[1]
+    assert re.search(rf"its table is paused since 20\S+ \S+: lakequeue resume {TABLE}", told)
+    with redis.Redis.from_url(redis_url) as client:
+        client.zadd(keys.ETA, {"order-1": 4_102_444_800.0})
+    assert re.search(
+        r"2100-01-01 .*due: it is a delayed job|2099-12-31 .*due", terminal(redis_url, "status", "order-1")[1]
+    )
+
+
+def test_status_says_why_a_job_failed(bury: Bury, redis_url: str) -> None:
+    bury(job("order-0"), text=SECRET)
+    _, told = terminal(redis_url, "status", "order-0")
+    reason = json.loads(terminal(redis_url, "dead", "show", "order-0", "--json")[1])["reason"]
+    assert reason in told
+    assert SECRET not in told
+
+
+def test_a_pause_of_a_table_that_nobody_knows_asks_for_its_name(queue: Queue, run: Run) -> None:
+    queue.enqueue(job("order-1"))
+    assert run("pause", TABLE).stderr == f"lakequeue: {TABLE} is paused\n"
+    assert "is the name right?" in run("pause", "main.sales.odrers").stderr
+
+
+@pytest.mark.parametrize("command", [(), ("enqueue",), ("jobs",), ("dead", "replay")], ids=" ".join)
+def test_help_fits_a_narrow_terminal(run: Run, command: tuple[str, ...]) -> None:
+    told = run(*command, "--help", COLUMNS="80").stdout.splitlines()
+    assert [line for line in told if len(line) > 80 and not line.startswith("  ")] == []
+
+
 def test_cancel_takes_ids_from_standard_input(queue: Queue, run: Run) -> None:
     queue.enqueue(job("order-1"))
     done = run("cancel", "-", "order-3", given="order-1\norder-2\n")
@@ -101,7 +149,7 @@ def test_a_purge_asks_first(queue: Queue, redis_url: str, typed: str, code: int)
     queue.enqueue(job("order-1"))
     ended, told = terminal(redis_url, "purge", TABLE, typed=typed)
     assert ended == code
-    assert f"cancel 1 jobs of {TABLE} that wait" in told
+    assert f"cancel 1 job of {TABLE} that wait" in told
     assert queue.operations.table(TABLE).discarding == (1 if typed == "y" else 0)
 
 
@@ -117,7 +165,19 @@ def test_a_purge_that_no_worker_carries_out_is_late(queue: Queue, run: Run) -> N
     queue.enqueue(job("order-1"))
     done = run("purge", TABLE, "--yes", "--wait", "--timeout", "0.2")
     assert done.returncode == 3
-    assert "1 of 1 jobs are still to go: is a worker alive?" in done.stderr
+    assert "1 of 1 job still to go: is a worker alive?" in done.stderr
+
+
+def test_tables_says_that_the_warehouse_is_away(queue: Queue, run: Run, redis_url: str) -> None:
+    """Tables whose jobs were not tried yet have nothing else to say why they wait."""
+    queue.enqueue(job("order-1"))
+    with redis.Redis.from_url(redis_url) as client:
+        client.zadd(keys.WORKERS, {"w@one/1": time.time() + 60})
+        client.set(keys.worker("w@one/1"), json.dumps({"lease_ttl_s": 10, "warehouse": "up"}))
+        assert "away" not in run("tables").stderr
+        client.set(keys.worker("w@one/1"), json.dumps({"lease_ttl_s": 10, "warehouse": "away"}))
+    assert "1 table, 1 worker" in (told := run("tables").stderr)
+    assert "the warehouse is away: ask python -m worker doctor" in told
 
 
 def test_the_workers_program_knows_the_same_commands(queue: Queue, redis_url: str) -> None:

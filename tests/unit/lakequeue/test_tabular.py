@@ -24,12 +24,32 @@ def test_an_age_is_counted_from_now() -> None:
     assert tabular.age(None, now) == ""
 
 
-def test_columns_are_as_wide_as_their_widest_cell_and_the_last_is_cut() -> None:
-    rows = [("a", "b", "c" * 50), ("long cell", "b", "c")]
+def test_columns_are_as_wide_as_their_widest_cell() -> None:
+    rows = [("a", "b", "c" * 14), ("long cell", "b", "c")]
     assert list(tabular.table(("ONE", "TWO", "THREE"), rows, 30)) == [
         "ONE        TWO  THREE",
         "a          b    " + "c" * 14,
         "long cell  b    c",
+    ]
+
+
+def test_a_last_cell_that_does_not_fit_stands_below_and_is_not_cut() -> None:
+    rows = [("a", "b", "why it waits " * 3), ("a", "b", "c"), ("a", "b", "")]
+    assert list(tabular.table(("ONE", "TWO", "NOTE"), rows, 20)) == [
+        "ONE  TWO  NOTE",
+        "a    b",
+        "    note: " + "why it waits " * 3,
+        "a    b    c",
+        "a    b",
+    ]
+
+
+def test_one_huge_name_moves_no_other_line() -> None:
+    rows = [("t" * 200, "1", ""), ("short", "2", "")]
+    assert list(tabular.table(("TABLE", "QUEUED", "NOTE"), rows, 80)) == [
+        "TABLE  QUEUED  NOTE",
+        "t" * 200 + "  1",
+        "short  2",
     ]
 
 
@@ -38,7 +58,11 @@ def test_no_rows_are_no_lines() -> None:
 
 
 def test_a_line_is_never_cut_before_its_last_column() -> None:
-    assert list(tabular.table(("ONE", "TWO"), [("a" * 40, "b")], 10)) == ["ONE", "a" * 40]
+    assert list(tabular.table(("ONE", "TWO"), [("a" * 40, "")], 7)) == ["ONE", "a" * 40]
+
+
+def test_one_is_singular() -> None:
+    assert [tabular.counted(many, "job") for many in (0, 1, 1_000)] == ["0 jobs", "1 job", "1,000 jobs"]
 
 
 @pytest.mark.parametrize(("value", "told"), [(None, ""), (0, "0"), (1_234_567, "1,234,567")], ids=str)
