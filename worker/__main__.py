@@ -3,8 +3,10 @@
 from __future__ import annotations
 
 import argparse
+import os
 import sys
 
+from lakequeue.cli import INTERRUPTED, OUTPUT_CLOSED
 from lakequeue.cli import main as queue_command
 from lakequeue.identifiers import TableName
 
@@ -18,6 +20,20 @@ QUEUE_COMMANDS = (
 
 
 def main(argv: list[str] | None = None) -> int:
+    """Run one command; its exit code."""
+    try:
+        code = _run(sys.argv[1:] if argv is None else argv)
+        sys.stdout.flush()
+        return code
+    except BrokenPipeError:
+        # Whoever read our output has gone, as `head` does. Nothing may be flushed into it at exit.
+        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
+        return OUTPUT_CLOSED
+    except KeyboardInterrupt:
+        return INTERRUPTED
+
+
+def _run(given: list[str]) -> int:
     parser = argparse.ArgumentParser(
         prog="python -m worker",
         description="Commands for operators of lakequeue workers.",
@@ -37,12 +53,11 @@ def main(argv: list[str] | None = None) -> int:
     give.add_argument("table", metavar="C.S.T", help="catalog.schema.table")
     give.add_argument("--yes", action="store_true", help="do not ask")
     commands.add_parser("healthy", help="exit 0 if the worker here does its work; for a container's health check")
-    commands.add_parser("settings", help="list every setting of a worker with its default")
+    commands.add_parser("settings", help="list every setting with its default")
     show = commands.add_parser("demo", help="run the whole system once, on servers of its own")
     show.add_argument("--keep", action="store_true", help="leave it running")
     show.add_argument("--commit-ms", type=int, default=300, help="what a commit costs in the local warehouse")
     show.add_argument("--file", default="examples/planes.csv", help="the CSV file to load")
-    given = sys.argv[1:] if argv is None else argv
     if given and given[0] in QUEUE_COMMANDS:
         return queue_command(given)
     args = parser.parse_args(given)

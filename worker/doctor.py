@@ -89,7 +89,9 @@ def redis_findings(settings: Settings) -> Iterator[Finding]:
         client = connect(settings.redis_url, timeout_s=5)
         info = client.info()
     except (redis.RedisError, OSError, ValueError) as exc:
-        yield Finding("FAIL", "redis", f"{shown}: {type(exc).__name__}", "start it, or correct LAKEQUEUE_REDIS_URL")
+        refused = isinstance(exc, redis.AuthenticationError | redis.ResponseError)
+        step = "correct the user, password or database in" if refused else "start it, or correct"
+        yield Finding("FAIL", "redis", f"{shown}: {type(exc).__name__}", f"{step} LAKEQUEUE_REDIS_URL")
         return
     name = "Valkey" if "valkey_version" in info else "Redis"
     number = str(info.get("valkey_version") or info.get("redis_version"))

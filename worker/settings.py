@@ -9,6 +9,7 @@ from dataclasses import dataclass, field, fields
 from typing import Any
 
 from lakequeue.settings import DEFAULT_URL, connect
+from lakequeue.settings import Settings as ClientSettings
 
 
 @dataclass(frozen=True, slots=True)
@@ -86,13 +87,20 @@ def variable(field_name: str) -> str:
     return "LAKEQUEUE_" + field_name.upper()
 
 
+OF_CLIENTS = {
+    "max_queue_length": "in clients: jobs that may wait on a table; of more QueueFull",
+    "max_job_bytes": "in clients: bytes of a job's rows, at most",
+}
+
+
 def describe() -> list[tuple[str, str, str]]:
-    """Each variable with its default and its meaning."""
+    """Each variable with its default and its meaning, those that only clients read last."""
     told = []
     for each in fields(Settings):
         default = "" if each.name == "table_properties" else str(each.default)
         told.append((variable(each.name), default, each.metadata["is"]))
-    return told
+    client = ClientSettings()
+    return told + [(variable(name), str(getattr(client, name)), what) for name, what in OF_CLIENTS.items()]
 
 
 def _read(kind: Any, text: str, limits: Mapping[str, Any]) -> Any:

@@ -3,7 +3,9 @@
 from __future__ import annotations
 
 import json
+import os
 import re
+import subprocess
 import sys
 import time
 from typing import Any
@@ -185,6 +187,24 @@ def test_the_workers_program_knows_the_same_commands(queue: Queue, redis_url: st
     code, told = on_terminal([sys.executable, "-m", "worker", "tables", "--json"], {"LAKEQUEUE_REDIS_URL": redis_url})
     assert code == 0
     assert json.loads(told.splitlines()[0])["table"] == TABLE
+
+
+def test_the_workers_own_commands_end_quietly_when_nobody_reads_on(redis_url: str) -> None:
+    environ = {name: value for name, value in os.environ.items() if not name.startswith("DATABRICKS_")}
+    with subprocess.Popen(
+        [sys.executable, "-m", "worker", "doctor"],
+        env={**environ, "LAKEQUEUE_REDIS_URL": f"{redis_url.rpartition('/')[0]}/9999"},
+        stdout=subprocess.PIPE,
+        stderr=subprocess.PIPE,
+        text=True,
+    ) as process:
+        assert process.stdout
+        assert process.stderr
+        found = process.stdout.readline() + process.stdout.readline() + process.stdout.readline()
+        process.stdout.close()
+        assert process.wait(timeout=60) == 141
+        assert "Traceback" not in process.stderr.read()
+    assert "-> correct the user, password or database in LAKEQUEUE_REDIS_URL" in found
 
 
 def test_what_no_terminal_can_print_is_printed_as_question_marks(redis_url: str) -> None:
