@@ -2,7 +2,7 @@
 -- Throw away messages at a lane's head that were purged: their jobs are revoked. Nothing is frozen there.
 -- ARGV: lease, partition, lane, how many at most, seconds a finished record lives, now (ISO 8601).
 -- Returns: how many are still to be thrown away, how many messages the lane holds then, and of each job that ends by it,
---   in one list: id, task, '1' if it had been tried.
+--   in one list: id, task, '1' if it had been begun.
 local lease, partition, lane = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
   return redis.error_reply('LEASELOST partition ' .. partition)
@@ -25,17 +25,18 @@ for _, message in ipairs(messages) do
   local function tell()
     told[#told + 1] = id
     told[#told + 1] = string.match(record_of(id), '"name": ?"([^"]+)"') or ''
-    told[#told + 1] = state == 'RETRY' and '1' or ''
+    told[#told + 1] = state ~= 'QUEUED' and state ~= 'REVOKED' and '1' or ''
   end
-  if state == 'QUEUED' or state == 'RETRY' then
-    tell()
-    revoke(id, 'purged', ARGV[6], ARGV[5])
-    gone[#gone + 1] = id
-  elseif state == 'REVOKED' then
+  if state == 'REVOKED' then
     if redis.call('TTL', 'celery-task-meta-' .. id) == -1 then
       tell() -- cancelled before, which nobody has told of
     end
     redis.call('EXPIRE', 'celery-task-meta-' .. id, ARGV[5])
+  elseif id and state ~= 'UNKNOWN' and state ~= 'SUCCESS' and state ~= 'FAILURE' then
+    -- STARTED, too: nothing being frozen, it was in a batch that was cut, and its part was not sent any more.
+    tell()
+    revoke(id, 'purged', ARGV[6], ARGV[5])
+    gone[#gone + 1] = id
   end
 end
 note_ended(string.sub(lane, 3), gone, ARGV[5])

@@ -1,0 +1,37 @@
+"""Purging and cancelling beside what goes wrong: batches that are cut in two, tries that fail, records that are broken."""
+
+from __future__ import annotations
+
+import pytest
+import redis
+from lakequeue import Handle, JobFailed, Queue, keys
+
+from tests.fix_localwarehouse import LocalWarehouse
+from tests.fix_worker import StartWorker
+from tests.support import CONFLICT, TABLE, ids, job, make_tables, until, until_it_waits
+
+BAD_ROW = {"action": "error", "error_class": "CAST_INVALID_INPUT", "sqlstate": "22018"}
+LONG = {"LAKEQUEUE_BACKOFF_FIRST_S": "600", "LAKEQUEUE_BACKOFF_LONGEST_S": "600"}
+
+
+def states(handles: list[Handle]) -> list[str]:
+    return [handle.status().state for handle in handles]
+
+
+def test_a_purge_ends_the_half_of_a_batch_that_was_not_reached(
+    queue: Queue, warehouse: LocalWarehouse, start_worker: StartWorker
+) -> None:
+    """The batch was begun and cut in two for a bad row; its first half waits, and the second was never sent."""
+    make_tables(warehouse, TABLE)
+    warehouse.fault({"match": "^INSERT", "times": 1, **BAD_ROW}, {"match": "^INSERT", **CONFLICT})
+    queue.operations.pause(TABLE)
+    waiting = list(queue.enqueue_many(job(i) for i in range(4)))
+    start_worker(**LONG)
+    queue.operations.resume(TABLE)
+    until_it_waits(waiting[0])
+    assert queue.operations.purge(TABLE) == 4
+    until(lambda: queue.operations.table(TABLE).waiting == 0, "all is thrown away")
+    assert states(waiting) == ["REVOKED"] * 4
+    warehouse.clear_faults()
+    queue.enqueue(job(5)).result(timeout=30)
+    assert ids(warehouse) == [5]
