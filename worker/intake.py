@@ -85,6 +85,7 @@ class Intake:
         self._quiet_until = 0.0
         self._faults: dict[Lane, int] = {}
         self._missed: set[Partition] = set()
+        self._anew: set[Lane] = set()
         self._stopping = threading.Event()
         self._leases = LeaseKeeper(self._store, ttl_s=lease_ttl_s, busy=self._busy, changed=self._owned_changed)
         self._decider = threading.Thread(target=self._decide, name="intake", daemon=True)
@@ -211,7 +212,8 @@ class Intake:
             self._suspects[lane] = done.turn.quiet_s
             self._quiet_until = max(self._quiet_until, time.monotonic() + done.turn.quiet_s)
         if done.turn.due_in_s is not None:
-            self._due[lane] = time.monotonic() + done.turn.due_in_s, partition
+            self._due[lane] = time.monotonic() + (0.0 if lane in self._anew else done.turn.due_in_s), partition
+        self._anew.discard(lane)
         if partition not in self._leases.owned:
             self._leases.hurry()  # it is to go to another worker, who may have it now
         if partition in self._missed:
@@ -234,6 +236,8 @@ class Intake:
         for lane, (_, its) in self._due.items():
             if its == partition:
                 self._due[lane] = time.monotonic(), its
+        # A turn under way may have looked before, and end with a long wait.
+        self._anew.update(lane for lane, place in self._running.items() if place.partition == partition)
 
     def _take_due(self) -> None:
         """Give a turn to every lane that is due; to one of them alone where it is to find out about the warehouse."""

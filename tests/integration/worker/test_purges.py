@@ -35,3 +35,19 @@ def test_a_purge_ends_the_half_of_a_batch_that_was_not_reached(
     warehouse.clear_faults()
     queue.enqueue(job(5)).result(timeout=30)
     assert ids(warehouse) == [5]
+
+
+def test_a_purge_during_a_try_that_comes_to_nothing_does_not_wait_for_the_next_one(
+    queue: Queue, warehouse: LocalWarehouse, start_worker: StartWorker
+) -> None:
+    make_tables(warehouse, TABLE)
+    warehouse.fault({"match": "^DESCRIBE", "times": 1, "action": "hold"}, {"match": "^INSERT", "times": 1, **CONFLICT})
+    start_worker(**LONG)
+    purged = queue.enqueue(job(1))
+    until(lambda: warehouse.held() == 1, "a turn is under way")
+    assert queue.operations.purge(TABLE) == 1
+    warehouse.release()
+    with pytest.raises(JobFailed, match="was cancelled"):
+        purged.result(timeout=30)
+    queue.enqueue(job(2)).result(timeout=30)
+    assert ids(warehouse) == [2]
