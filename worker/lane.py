@@ -165,11 +165,12 @@ class Desk:
             expires_s=settings.result_expires_s,
         )
         told = [*done, *((member, outcome) for member, outcome, _ in failed)]
+        known = [*members, *(member for member, _ in told)]
         if told := [(member, outcome) for member, outcome in told if member.id not in before]:
             self._notify("received", [member for member, _ in told], ())
             self._notify("settled", [member for member, _ in told], [outcome for _, outcome in told])
         lines.refused([refusal for refusal in refused if refusal.entry.member.id not in before], None)
-        self._notify("revoked", [m for m in members if m.id in revoked - expired], ())
+        self._notify("revoked", [m for m in known if m.id in revoked - expired], ())
         if not (whole and excluded):
             self._notify("started", [m for m in members if m.id not in excluded], (), batch=batch)
         if frozen.ids:

@@ -23,6 +23,17 @@ local function finished(id)
   local state = record and string.match(record, '^{"status": ?"(%u+)"')
   return state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED'
 end
+local out, revoked = {}, {}
+-- A revoked job's record outlives its message, which goes when this batch is settled, or at a later try.
+local function let_expire(id)
+  local key = 'celery-task-meta-' .. id
+  if string.match(redis.call('GET', key), '^{"status": ?"REVOKED"') then
+    if redis.call('TTL', key) == -1 then
+      revoked[#revoked + 1] = id
+    end
+    redis.call('EXPIRE', key, ARGV[14])
+  end
+end
 -- include lakequeue/letters_kept
 -- include lakequeue/ended
 local time = redis.call('TIME')
@@ -45,6 +56,7 @@ for _ = 1, tonumber(ARGV[16]) do
   ended[ARGV[at]] = finished(ARGV[at]) or false
   if ended[ARGV[at]] then
     before[#before + 1] = ARGV[at]
+    let_expire(ARGV[at])
   else
     done[#done + 1] = ARGV[at]
     redis.call('SET', 'celery-task-meta-' .. ARGV[at], ARGV[at + 1], 'EX', ARGV[14])
@@ -66,17 +78,11 @@ for _ = 1, letters do
   end
   at = at + 2
 end
-local ids, out, revoked = {}, {}, {}
+local ids = {}
 for i = at, #ARGV, 2 do
   if finished(ARGV[i]) then
     out[#out + 1] = ARGV[i]
-    -- A revoked job's record outlives its message, which goes when this batch is settled, or at a later try.
-    if string.match(redis.call('GET', 'celery-task-meta-' .. ARGV[i]), '^{"status": ?"REVOKED"') then
-      if redis.call('TTL', 'celery-task-meta-' .. ARGV[i]) == -1 then
-        revoked[#revoked + 1] = ARGV[i]
-      end
-      redis.call('EXPIRE', 'celery-task-meta-' .. ARGV[i], ARGV[14])
-    end
+    let_expire(ARGV[i])
   else
     redis.call('SET', 'celery-task-meta-' .. ARGV[i], ARGV[i + 1])
     ids[#ids + 1] = ARGV[i]

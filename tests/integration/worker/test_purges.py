@@ -51,3 +51,19 @@ def test_a_purge_during_a_try_that_comes_to_nothing_does_not_wait_for_the_next_o
         purged.result(timeout=30)
     queue.enqueue(job(2)).result(timeout=30)
     assert ids(warehouse) == [2]
+
+
+def test_the_record_of_a_cancelled_job_that_fits_no_table_is_not_kept_for_ever(
+    queue: Queue, redis_url: str, warehouse: LocalWarehouse, start_worker: StartWorker
+) -> None:
+    make_tables(warehouse, TABLE)
+    queue.operations.pause(TABLE)
+    bad = queue.write(TABLE, [{"id": 1, "nosuch": 1}])
+    assert queue.operations.cancel(bad.id) == "QUEUED"
+    queue.operations.resume(TABLE)
+    start_worker()
+    until(lambda: queue.operations.table(TABLE).waiting == 0, "its message is gone")
+    assert bad.status().state == "REVOKED"
+    with redis.Redis.from_url(redis_url) as client:
+        assert 0 < client.ttl(keys.record(bad.id)) <= 86_400
+        assert not client.exists(keys.DEAD)
