@@ -10,8 +10,8 @@ local answers = {}
 for i = 5, #ARGV do
   local id = ARGV[i]
   local state = state_of(id)
-  local told = state ~= 'UNKNOWN' and state ~= 'UNREADABLE' and cjson.decode(record_of(id))
-  local table_name = told and type(told['table']) == 'string' and told['table'] or ''
+  local table_name = told_by(record_of(id))['table']
+  table_name = type(table_name) == 'string' and table_name or ''
   if state == 'RETRY' and redis.call('HEXISTS', 'lakequeue:counted:w:' .. table_name, id) == 1 then
     state = 'STARTED' -- one that may have taken effect already is as good as running
   end

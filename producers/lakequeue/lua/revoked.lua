@@ -8,13 +8,19 @@ local function state_of(id)
   return known and (string.match(known, '^{"status": ?"(%u+)"') or 'UNREADABLE') or 'UNKNOWN'
 end
 
+-- What a record says; of one that cannot be read nothing is known.
+local function told_by(record)
+  local ok, read = pcall(cjson.decode, record or '')
+  return ok and type(read) == 'table' and read or {}
+end
+
 -- Its record expires after so many seconds, or not by itself: while its message is in a lane it has to be there.
 local function revoke(id, reason, at, expires)
   local key, known = 'celery-task-meta-' .. id, record_of(id)
   local record = '{"status":"REVOKED","result":{"exc_type":"TaskRevokedError","exc_message":[' ..
     cjson.encode(reason) .. '],"exc_module":"celery.exceptions"},"traceback":null,"children":[],"date_done":"' ..
     at .. '","task_id":"' .. id .. '"'
-  local old = known and cjson.decode(known) or {}
+  local old = told_by(known)
   for _, name in ipairs({ 'name', 'table', 'rows', 'digest', 'enqueued_at', 'eta', 'parent_id' }) do
     if type(old[name]) == 'string' or type(old[name]) == 'number' then
       record = record .. ',"' .. name .. '":' .. cjson.encode(old[name])

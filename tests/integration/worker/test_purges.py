@@ -67,3 +67,25 @@ def test_the_record_of_a_cancelled_job_that_fits_no_table_is_not_kept_for_ever(
     with redis.Redis.from_url(redis_url) as client:
         assert 0 < client.ttl(keys.record(bad.id)) <= 86_400
         assert not client.exists(keys.DEAD)
+
+
+def test_a_purge_is_not_stopped_by_a_record_that_cannot_be_read(
+    queue: Queue, redis_url: str, warehouse: LocalWarehouse, start_worker: StartWorker
+) -> None:
+    make_tables(warehouse, TABLE)
+    queue.operations.pause(TABLE)
+    waiting = list(queue.enqueue_many(job(i) for i in range(3)))
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(keys.record(waiting[1].id), '{"status":"QUEUED","result":')
+    queue.operations.purge(TABLE)
+    start_worker()
+    until(lambda: queue.operations.table(TABLE).discarding == 0, "it is done")
+    assert states(waiting) == ["REVOKED"] * 3
+
+
+def test_a_cancel_of_many_goes_on_behind_a_record_that_cannot_be_read(queue: Queue, redis_url: str) -> None:
+    waiting = queue.enqueue(job(1))
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(keys.record(waiting.id), '{"status":"QUEUED","result":')
+    assert queue.operations.cancel(waiting.id) == "QUEUED"
+    assert waiting.status().state == "REVOKED"
