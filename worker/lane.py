@@ -245,8 +245,9 @@ class Desk:
         delay = 0.0 if at_once else self.pause_s(failure, attempts)
         until = time.time() + delay
         next_try = wire.isoformat(datetime.fromtimestamp(until, UTC))
-        outcomes = history.retries(
-            self.store.client, members, batch=frozen.batch, attempts=attempts, error=failure.code, next_try=next_try
+        told = {"batch": frozen.batch, "error": failure.code, "next_try": next_try}
+        outcomes = self.store.through_outage(
+            lambda: history.retries(self.store.client, members, attempts=attempts, **told)
         )
         left = self.settle(
             place,
@@ -278,7 +279,9 @@ class Desk:
 
     def tries(self, members: Sequence[Member], *, before: int) -> Mapping[str, Sequence[Try]]:
         """The tries of jobs, by id, that came to nothing before this one."""
-        return history.earlier(self.store.client, members, before=before) if before > 1 else {}
+        if before <= 1:
+            return {}
+        return self.store.through_outage(lambda: history.earlier(self.store.client, members, before=before))
 
     def _all_failed(
         self, refused: Iterable[Refusal], frozen: Frozen | None = None
@@ -287,7 +290,8 @@ class Desk:
         if not (refusals := list(refused)):
             return []
         before = frozen.attempt if frozen else None
-        tries = history.earlier(self.store.client, (refusal.entry.member for refusal in refusals), before=before)
+        members = [refusal.entry.member for refusal in refusals]
+        tries = self.store.through_outage(lambda: history.earlier(self.store.client, members, before=before))
         return [self._failed(refusal, frozen, tries.get(refusal.entry.member.id, ())) for refusal in refusals]
 
     def _failed(self, refusal: Refusal, frozen: Frozen | None, tries: Sequence[Try]) -> tuple[Member, Outcome, str]:

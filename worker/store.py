@@ -5,10 +5,10 @@ from __future__ import annotations
 import itertools
 import logging
 import time
-from collections.abc import Iterable, Mapping, Sequence
+from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
-from typing import Any, NewType
+from typing import Any, NewType, TypeVar
 
 import redis
 from lakequeue import keys, outcomes, wire
@@ -25,6 +25,8 @@ Token = NewType("Token", str)
 Lease = NewType("Lease", str)
 """What a script asks for to change a partition: the owner's token and the number of this lease."""
 
+
+Asked = TypeVar("Asked")
 
 SETTLE_S = 10.0
 """For so long an outage of Redis is waited out by who has an answer of the warehouse's to store."""
@@ -291,12 +293,16 @@ class Store:
             args += (outcome.id, "1" if outcome.final else "0", outcome.record)
         for job_id, letter in dead:
             args += (job_id, letter)
-        # What the warehouse answered is known here and nowhere else, so an outage is waited out for a while. Settling
-        # twice is settling once.
+        # Settling twice is settling once.
+        return int(self.through_outage(lambda: self._run("settle", *args)))
+
+    def through_outage(self, ask: Callable[[], Asked]) -> Asked:
+        """Ask Redis what it takes to settle. What the warehouse answered is known here and nowhere else, so an outage
+        is waited out for a while."""
         until = time.monotonic() + SETTLE_S
         while True:
             try:
-                return int(self._run("settle", *args))
+                return ask()
             except (redis.ConnectionError, redis.TimeoutError):
                 if time.monotonic() > until:
                     raise

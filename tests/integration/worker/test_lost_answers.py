@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+import time
+
 import pytest
 import redis
 from lakequeue import JobFailed, Queue, keys
@@ -167,3 +169,25 @@ def test_what_was_sent_to_a_table_that_was_made_anew_since_is_unknown(
     assert failed.value.details["error"] == "UNPROVABLE"
     assert queue.dead_letters.get(lost.id).committed == "unknown"
     assert ids(warehouse) == []
+
+
+def test_an_answer_is_not_lost_for_the_sake_of_the_tries_before_it(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse, redis_url: str, start_proxy: StartProxy
+) -> None:
+    """Redis is away for two seconds when a second try is committed, in a table in which nothing can be proved."""
+    make_tables(warehouse, TABLE, columns="id BIGINT")
+    insert = {"on": "ExecuteStatement", "match": "^INSERT", "times": 1}
+    warehouse.fault({**insert, **CONFLICT}, {**insert, "action": "hold"})
+    proxy = start_proxy(int(redis_url.split(":")[2].split("/")[0]))
+    worker = start_worker(LAKEQUEUE_REDIS_URL=proxy.redis_url, LAKEQUEUE_LEASE_TTL_S="30")
+    second = queue.enqueue(job(1))
+    until(lambda: warehouse.held() == 1, "the second try is under way")
+    proxy.refuse()
+    proxy.cut()
+    warehouse.release()
+    until(lambda: ids(warehouse) == [1], "it is committed")
+    over = time.monotonic() + 2
+    until(lambda: time.monotonic() > over and "ConnectionError" in worker.text(), "Redis is missed")
+    proxy.accept()
+    assert second.result(timeout=30).count == 1
+    assert ids(warehouse) == [1]

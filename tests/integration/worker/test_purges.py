@@ -1,4 +1,4 @@
-"""Purging and cancelling beside what goes wrong: batches that are cut in two, tries that fail, records that are broken."""
+"""Purging and cancelling beside what goes wrong: batches cut in two, tries that fail, records that cannot be read."""
 
 from __future__ import annotations
 
