@@ -17,7 +17,8 @@ from tasks import records, statements
 from tasks.records import Member, Outcome
 from tasks.sql import Statement
 from tasks.table import JOB_ID
-from worker.entries import Entry
+from tasks.verdicts import Failure
+from worker.entries import Entry, refused_by
 from worker.plan import Plan
 from worker.warehouse import Answer
 
@@ -45,16 +46,7 @@ class Lookup:
         Raises:
             StatementFailed: it could not be looked up; nothing was changed.
         """
-        if plan.table is None or JOB_ID not in plan.table.audit:
-            return
-        broke = datetime.fromtimestamp(broke_us / 1e6, UTC) + SKEW if broke_us else None
-        waiting = {job.job_id for job in plan.jobs}
-        doubtful = [
-            entry
-            for entry in plan.entries
-            if entry.member.id in waiting and isinstance(entry.job, Write) and _doubtful(entry.member, broke)
-        ]
-        if not doubtful:
+        if plan.table is None or not (doubtful := _all_doubtful(plan, broke_us)):
             return
         ids = sorted({each for entry in doubtful for each in (entry.member.id, *entry.member.replay_of)})
         answer = self._execute(statements.find_jobs(plan.table, ids, since=_since(doubtful)))
@@ -73,6 +65,25 @@ class Lookup:
                 plan.done.append((entry.member, _outcome(entry, rows)))
         done = frozenset(member.id for member, _ in plan.done)
         plan.jobs = [job for job in plan.jobs if job.job_id not in done]
+
+    def refuse(self, plan: Plan, failure: Failure, *, broke_us: int) -> None:
+        """Take the jobs that would have to be looked up out of a plan's statement: the warehouse will not have it."""
+        doubtful = {entry.member.id: entry for entry in _all_doubtful(plan, broke_us)}
+        alone = len(doubtful) == 1
+        plan.refusals += [refused_by(entry, failure, alone=alone, committed="unknown") for entry in doubtful.values()]
+        plan.jobs = [job for job in plan.jobs if job.job_id not in doubtful]
+
+
+def _all_doubtful(plan: Plan, broke_us: int) -> list[Entry]:
+    if plan.table is None or JOB_ID not in plan.table.audit:
+        return []
+    broke = datetime.fromtimestamp(broke_us / 1e6, UTC) + SKEW if broke_us else None
+    waiting = {job.job_id for job in plan.jobs}
+    return [
+        entry
+        for entry in plan.entries
+        if entry.member.id in waiting and isinstance(entry.job, Write) and _doubtful(entry.member, broke)
+    ]
 
 
 def _doubtful(member: Member, broke: datetime | None) -> bool:

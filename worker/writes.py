@@ -76,7 +76,12 @@ class WriteLane:
         try:
             self._lookup.leave_out(plan, broke_us=head.broke_us)
         except StatementFailed as exc:
-            return self._unavailable(place, plan, exc.failure, attempt=attempt)
+            failure = exc.failure
+            if failure.cause in ("shape", "missing") and self._changed(place, plan):
+                failure = replace(failure, verdict="transient", cause="session")
+            if failure.verdict != "permanent":
+                return self._unavailable(place, plan, failure, attempt=attempt)
+            self._lookup.refuse(plan, failure, broke_us=head.broke_us)
         return self._run(place, plan, attempt=attempt, told=head.counted)
 
     def _unavailable(self, place: Place, plan: Plan, failure: Failure, *, attempt: int, replaces: str = "") -> Turn:

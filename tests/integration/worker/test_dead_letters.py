@@ -299,3 +299,22 @@ def test_twenty_thousand_letters_of_a_missing_table_are_listed(
     start_worker()
     until(lambda: client.zcard(keys.DEAD_INDEX) == 20_000, "all have failed", timeout_s=90)
     assert [each.id for each in queue.dead_letters.select(table="shop.no.table")] == [f"j{i}" for i in range(20_000)]
+
+
+def test_a_replay_that_may_not_be_looked_up_fails_by_that_and_others_go_on(
+    queue: Queue, worker: Worker, warehouse: LocalWarehouse
+) -> None:
+    """The worker may write to the table and not read it."""
+    make_tables(warehouse, TABLE)
+    refused = {"action": "error", "error_class": "INSUFFICIENT_PERMISSIONS", "sqlstate": "42501"}
+    warehouse.fault({"match": "^INSERT", "times": 1, **refused}, {"match": "^SELECT j.id", **refused})
+    first = queue.write(TABLE, [{"id": 1}])
+    fails(queue, first.id)
+    queue.operations.pause(TABLE)
+    replay, beside = queue.dead_letters.replay(first.id), queue.write(TABLE, [{"id": 2}])
+    queue.operations.resume(TABLE)
+    assert "INSUFFICIENT_PERMISSIONS" in str(fails(queue, replay.id))
+    assert beside.result(timeout=30).count == 1
+    (letter,) = queue.dead_letters.list(ids=[replay.id]).letters
+    assert letter.committed == "unknown"
+    assert ids(warehouse, TABLE) == [2]
