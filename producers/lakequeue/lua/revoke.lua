@@ -10,10 +10,13 @@ local answers = {}
 for i = 5, #ARGV do
   local id = ARGV[i]
   local state = state_of(id)
-  local table_name = told_by(record_of(id))['table']
-  table_name = type(table_name) == 'string' and table_name or ''
-  if state == 'RETRY' and redis.call('HEXISTS', 'lakequeue:counted:w:' .. table_name, id) == 1 then
-    state = 'STARTED' -- one that may have taken effect already is as good as running
+  local told = told_by(record_of(id))
+  local table_name = type(told['table']) == 'string' and told['table'] or ''
+  local lane = (told['name'] == 'records.read' and 'r:' or 'w:') .. table_name
+  if redis.call('HEXISTS', 'lakequeue:counted:' .. lane, id) == 1 then
+    state = state == 'RETRY' and 'STARTED' or state -- one that may have taken effect already is as good as running
+  elseif state == 'STARTED' and table_name ~= '' and redis.call('EXISTS', 'lakequeue:frozen:' .. lane) == 0 then
+    state = 'RETRY' -- it was in a batch that was cut, and its part was not sent any more
   end
   if state == 'QUEUED' or state == 'RETRY' or (state == 'UNKNOWN' and ARGV[4] == '1') then
     local delayed = redis.call('ZREM', 'lakequeue:eta', id) == 1

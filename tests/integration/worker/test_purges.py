@@ -89,3 +89,20 @@ def test_a_cancel_of_many_goes_on_behind_a_record_that_cannot_be_read(queue: Que
         client.set(keys.record(waiting.id), '{"status":"QUEUED","result":')
     assert queue.operations.cancel(waiting.id) == "QUEUED"
     assert waiting.status().state == "REVOKED"
+
+
+def test_the_half_of_a_batch_that_was_not_reached_can_be_cancelled(
+    queue: Queue, warehouse: LocalWarehouse, start_worker: StartWorker
+) -> None:
+    make_tables(warehouse, TABLE)
+    warehouse.fault({"match": "^INSERT", "times": 1, **BAD_ROW}, {"match": "^INSERT", "times": 1, **CONFLICT})
+    queue.operations.pause(TABLE)
+    waiting = list(queue.enqueue_many(job(i) for i in range(4)))
+    start_worker(LAKEQUEUE_BACKOFF_FIRST_S="8", LAKEQUEUE_BACKOFF_LONGEST_S="8")
+    queue.operations.resume(TABLE)
+    until_it_waits(waiting[0])
+    assert queue.operations.cancel(waiting[3].id) == "RETRY"
+    assert states(waiting)[3] == "REVOKED"
+    for handle in waiting[:3]:
+        handle.result(timeout=30)
+    assert ids(warehouse) == [0, 1, 2]
