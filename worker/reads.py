@@ -76,6 +76,7 @@ class _Round:
     """One turn of a lane of reads: the first messages, and what becomes of those that are read now."""
 
     entries: list[Entry]
+    ready: list[Entry] = field(default_factory=list)
     asked: list[_Asked] = field(default_factory=list)
     refused: list[Refusal] = field(default_factory=list)
     members: list[Member] = field(default_factory=list)
@@ -124,7 +125,7 @@ class ReadLane:
         states = self._desk.store.states([*awaited, *(entry.member.id for entry in window)])
         ended = [entry for entry in window if states[entry.member.id] in FINAL]  # behind one that waits
         round_.finished = frozenset(entry.member.id for entry in ended)
-        ready: list[Entry] = []
+        ready = round_.ready
         for entry in window:
             if len(ready) == min(AT_ONCE, head.limit):
                 break
@@ -141,7 +142,8 @@ class ReadLane:
                 round_.asked.append(self._ask(place, entry))
             except InvalidJob as exc:
                 round_.refused.append(invalid(entry, exc))
-                ready = ready if entry in ready else [*ready, entry]
+                if entry not in ready:
+                    ready.append(entry)
             except StatementFailed as exc:
                 if exc.failure.verdict == "permanent":
                     round_.refused.append(refused_by(entry, exc.failure, alone=True))
@@ -222,7 +224,7 @@ class ReadLane:
         delay = self._desk.postpone(
             place,
             frozen,
-            [each.entry.member for each in round_.asked if each.entry.member.id not in done],
+            [entry.member for entry in round_.ready if entry.member.id not in done],
             round_.postponed,
             attempts=frozen.attempt,
             done=list(zip(round_.members, round_.outcomes, strict=True)),

@@ -106,3 +106,17 @@ def test_the_half_of_a_batch_that_was_not_reached_can_be_cancelled(
     for handle in waiting[:3]:
         handle.result(timeout=30)
     assert ids(warehouse) == [0, 1, 2]
+
+
+def test_a_read_whose_table_cannot_be_described_now_waits_for_another_try(
+    queue: Queue, warehouse: LocalWarehouse, start_worker: StartWorker
+) -> None:
+    """Until the warehouse answers again it is not under way, and operators are told so."""
+    make_tables(warehouse, TABLE)
+    warehouse.fault({"match": "^DESCRIBE", "action": "status", "status": 503})
+    start_worker()
+    waiting = queue.read(TABLE)
+    until(lambda: waiting.status().state == "RETRY", "it waits")
+    until(lambda: queue.operations.table(TABLE).retrying == 1, "operators are told")
+    warehouse.clear_faults()
+    assert waiting.result(timeout=30).count == 0
