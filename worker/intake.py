@@ -86,6 +86,8 @@ class Intake:
         self._faults: dict[Lane, int] = {}
         self._missed: set[Partition] = set()
         self._anew: set[Lane] = set()
+        self._purged: set[Lane] = set()
+        self._discarding: set[Lane] = set()
         self._stopping = threading.Event()
         self._leases = LeaseKeeper(self._store, ttl_s=lease_ttl_s, busy=self._busy, changed=self._owned_changed)
         self._decider = threading.Thread(target=self._decide, name="intake", daemon=True)
@@ -159,6 +161,7 @@ class Intake:
                 if time.monotonic() >= next_scan:
                     next_scan = time.monotonic() + SCAN_S
                     wakes = set(self._leases.owned)
+                    self._purged = set() if self._desk.breaker.state == "closed" else self._store.purged()
                 self._wake(wakes)
                 self._take_due()
             except Exception as exc:  # whatever it is, the lanes have to be read again
@@ -206,6 +209,7 @@ class Intake:
         partition, lane = done.place.partition, done.place.lane
         self._running.pop(lane, None)
         self._turns.pop(lane, None)
+        self._discarding.discard(lane)
         if lane == self._alone:
             self._alone, self._quiet_until = None, 0.0
         if done.turn.quiet_s:
@@ -243,7 +247,10 @@ class Intake:
         """Give a turn to every lane that is due; to one of them alone where it is to find out about the warehouse."""
         now = time.monotonic()
         state = self._desk.breaker.state
-        if state == "open" or self._probes() or self._quiet():
+        if state == "open" or self._probes():
+            self._take_purged()
+            return
+        if self._quiet():
             return
         if (suspect := self._due_suspect()) is not None:
             quiet_s = self._suspects.pop(suspect)
@@ -260,6 +267,13 @@ class Intake:
                 self._submit(lane, partition)
                 if state == "half_open":
                     return
+
+    def _take_purged(self) -> None:
+        """What is to be thrown away needs no warehouse. Lanes that are purged have a turn after each look at all."""
+        for lane in self._purged & self._due.keys() - self._running.keys():
+            self._purged.discard(lane)
+            self._discarding.add(lane)
+            self._submit(lane, self._due.pop(lane)[1])
 
     def _submit(self, lane: Lane, partition: Partition) -> None:
         lease = self._leases.owned.get(partition)
@@ -299,7 +313,8 @@ class Intake:
 
     def _take(self, place: Place) -> Turn:
         breaker = self._desk.breaker
-        if breaker.state != "closed" and place.lane != self._probe:
+        away = breaker.state != "closed" and place.lane != self._probe
+        if away and place.lane not in self._discarding:
             # It opened while this turn waited for a thread: nothing could be sent, so nothing is tried.
             return Turn.after(max(breaker.wait_s(), PROBE_S))
         reads = place.lane.startswith("r:")
@@ -307,6 +322,8 @@ class Intake:
         head = self._store.take(place, CHUNK - 1, most=most)
         if head.instead == "purge":
             return self._desk.discard(place)
+        if away:
+            return Turn.after(max(breaker.wait_s(), PROBE_S))
         if head.instead == "paused":
             return Turn.after(PAUSED_S)
         if head.frozen is None:

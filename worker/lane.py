@@ -33,6 +33,9 @@ CHUNK = 1000
 DISCARDED = 500
 """Purged messages that are thrown away at once."""
 
+DISCARDING_S = 1.0
+"""For so long one turn goes on with it."""
+
 CLOCK_S = 0.5
 """A difference between clocks that is not worth noting."""
 
@@ -323,14 +326,18 @@ class Desk:
         return member, outcome, letter
 
     def discard(self, place: Place) -> Turn:
-        """Throw away jobs that were purged, as many as one turn may."""
-        to_go, left, ended = self.store.discard(place, most=DISCARDED, expires_s=self.settings.result_expires_s)
-        for happened, tried in (("revoked", True), ("purged", False)):
-            some = [(job_id, task) for job_id, task, was_tried in ended if was_tried is tried]
-            self._notify(happened, [Member(each, task, str(place.table), 0, "", "", each) for each, task in some], ())
-        if not to_go:
-            log.warning("table=%s purged", place.table)
-        return Turn.of(left)
+        """Throw away jobs that were purged, for as long as one turn may."""
+        until = time.monotonic() + DISCARDING_S
+        while True:
+            to_go, left, ended = self.store.discard(place, most=DISCARDED, expires_s=self.settings.result_expires_s)
+            for happened, tried in (("revoked", True), ("purged", False)):
+                some = [(job_id, task) for job_id, task, was_tried in ended if was_tried is tried]
+                members = [Member(each, task, str(place.table), 0, "", "", each) for each, task in some]
+                self._notify(happened, members, ())
+            if not to_go:
+                log.warning("table=%s purged", place.table)
+            if not to_go or time.monotonic() > until:
+                return Turn.of(left)
 
     def bury(self, place: Place, head: Head) -> None:
         """Take what makes every turn of a lane fail to the dead letters: its frozen batch, else its first message."""

@@ -173,6 +173,11 @@ class Store:
                     log.error("partition %d holds a lane whose name is no text: %r", partition, raw)
         return lanes
 
+    def purged(self) -> set[Lane]:
+        """The lanes of which messages are to be thrown away."""
+        lanes: list[bytes] = self.client.hkeys(keys.PURGES)  # type: ignore[assignment]
+        return {Lane(lane.decode(errors="replace")) for lane in lanes}
+
     def time(self) -> float:
         """Redis' clock, Unix seconds."""
         seconds, micros = self.client.time()
