@@ -292,8 +292,9 @@ class Operations:
     def pause(self, table: str) -> TableState:
         """Begin no batch of a table until it is resumed; jobs are still taken in. What is under way is finished."""
         name = str(TableName.parse(table))
+        script = self._redis.register_script(read_script("lakequeue", "pause"))
         with reachable():
-            self._redis.hsetnx(keys.PAUSED, name, wire.isoformat(datetime.now(UTC)))
+            script(keys=[], args=[name, wire.isoformat(datetime.now(UTC))])
         return self.table(name)
 
     def resume(self, table: str) -> bool:

@@ -132,3 +132,16 @@ def test_a_purge_does_not_wait_for_a_warehouse_that_is_away(
     queue.operations.purge(TABLE)
     until(lambda: queue.operations.table(TABLE).waiting == 0, "all is thrown away")
     assert set(states(waiting[::100])) == {"REVOKED"}
+
+
+def test_a_redis_that_is_full_stops_no_operator(queue: Queue, redis_url: str) -> None:
+    waiting = list(queue.enqueue_many(job(i) for i in range(2)))
+    with redis.Redis.from_url(redis_url) as client:
+        client.config_set("maxmemory", 1)
+        try:
+            assert queue.operations.pause(TABLE).paused_since is not None
+            assert queue.operations.cancel(waiting[0].id) == "QUEUED"
+            assert queue.operations.purge(TABLE) == 2
+            assert queue.operations.resume(TABLE)
+        finally:
+            client.config_set("maxmemory", 0)
