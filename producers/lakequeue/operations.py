@@ -346,7 +346,7 @@ class Operations:
         script = self._redis.register_script(read_script("lakequeue", "delayed"))
         cursor, total = "0", 0
         while True:
-            cursor, ids = script(keys=[], args=[text_of(cursor), 500, *lanes])
+            cursor, ids = script(keys=[], args=[text_of(cursor), 50, *lanes])
             if ids:
                 states = self._revoke([text_of(each) for each in ids], "purged")
                 total += sum(state == "QUEUED" for state in states)

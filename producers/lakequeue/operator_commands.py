@@ -33,7 +33,8 @@ MakeCommand = Callable[[str, str, str], argparse.ArgumentParser]
 _TABLES = """\
 One line a table: how many jobs are queued, running (their statement is under way), retrying (tried in vain, waiting for
 another try) and dead (failed for good), how long the oldest has been waiting, when something was committed last, and
-the worker that runs it. A table is stuck if its oldest job grows older and nothing was committed since.
+the worker that runs it. Those that have waited longest come first. A table is stuck if its oldest job grows older and
+nothing was committed since.
 
 What a table waits for is in the last column, or below where the terminal is too narrow. Counts are exact, and cost the
 same whatever the backlog."""
@@ -140,8 +141,9 @@ def _add_wait(command: argparse.ArgumentParser) -> None:
 def _tables(queue: Queue, args: argparse.Namespace) -> int:
     found = queue.operations.overview()
     now = datetime.now(UTC)
+    longest = datetime.max.replace(tzinfo=UTC)
     tabular.show(
-        found.tables,
+        sorted(found.tables, key=lambda each: (each.oldest_at or longest, each.table)),
         ("TABLE", "QUEUED", "RUNNING", "RETRYING", "DEAD", "OLDEST", "LAST COMMIT", "OWNER", "NOTE"),
         lambda each: _table_cells(each, now),
         _table_json,

@@ -213,3 +213,14 @@ def test_what_no_terminal_can_print_is_printed_as_question_marks(redis_url: str)
         client.hset(keys.PAUSED, "main.sales.t\x1b[31m", "2026-01-01T00:00:00Z")
     _, told = terminal(redis_url, "tables")
     assert "main.sales.t?[31m" in told
+
+
+def test_the_table_that_has_waited_longest_comes_first(queue: Queue, run: Run) -> None:
+    for name in ("main.sales.zebras", "main.sales.apples"):
+        queue.enqueue(job(name, name))
+    queue.operations.pause("main.sales.ants")
+    assert [each["table"] for each in lines(run("tables").stdout)] == [
+        "main.sales.zebras",
+        "main.sales.apples",
+        "main.sales.ants",
+    ]
