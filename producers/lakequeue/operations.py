@@ -104,8 +104,7 @@ class Operations:
             for first in range(0, keys.PARTITIONS, AT_ONCE):
                 for lease, found in self._tables(keys=[], args=list(range(first, first + AT_ONCE))):
                     owners.append(lease.decode().rpartition("#")[0])
-                    for at in range(0, len(found), 9):
-                        lane = lane_state(found[at : at + 9])
+                    for lane in map(lane_state, found):
                         lanes.setdefault(keys.table_of(lane.name), []).append(lane)
         names = {*lanes, *(text_of(each) for each in (*dead, *commits, *paused))} - {""}
         tables = [
@@ -132,7 +131,7 @@ class Operations:
                 pipe.hget(keys.PAUSED, table)
                 dead, commit, paused = pipe.execute()
             ((lease, found),) = self._tables(keys=[], args=[partition])
-        lanes = [lane_state(found[at : at + 9]) for at in range(0, len(found), 9)]
+        lanes = [lane_state(told) for told in found]
         return table_state(
             table,
             [lane for lane in lanes if keys.table_of(lane.name) == table],

@@ -27,6 +27,9 @@ TIMED_OUT = 3
 STATES = ("QUEUED", "STARTED", "RETRY", "SUCCESS", "FAILURE", "REVOKED")
 LOOK_S = 0.2
 
+LONG_S = 30.0
+"""A batch that is under way for longer is told of."""
+
 Connect = Callable[[argparse.Namespace], Queue]
 MakeCommand = Callable[[str, str, str], argparse.ArgumentParser]
 
@@ -181,6 +184,8 @@ def _note(each: TableState, now: datetime) -> str:
         left_s = (each.next_try_at - now).total_seconds()
         tries = "1 try" if each.attempts == 1 else f"{number(each.attempts)} tries"
         return f"{each.error}, {tries}, next {f'in {tabular.span(left_s)}' if left_s >= 1 else 'is due'}"
+    if each.running_since and (now - each.running_since).total_seconds() > LONG_S:
+        return f"under way for {age(each.running_since, now)}"
     return ""
 
 

@@ -13,10 +13,11 @@ from lakequeue.keys import Lane
 class TableState:
     """One table now. Lengths are in jobs, times aware UTC; what is not known or does not apply is None.
 
-    `queued` are those that have not begun, `running` those whose statement is under way, `retrying` those that were
-    tried in vain and wait, since `error`, for `next_try_at`; `dead` are dead letters. `oldest_at` is when the first of
-    the waiting ones was enqueued. `owner` is the worker that runs the table, None if none does, and `owner_token` its
-    name in Redis. `discarding` messages are being purged.
+    `queued` are those that have not begun, `running` those whose statement is under way or being proved, `retrying`
+    those that were tried in vain and wait, since `error`, for `next_try_at`; `dead` are dead letters. `oldest_at` is
+    when the first of the waiting ones was enqueued, `running_since` when the write under way was sent first. `owner` is
+    the worker that runs the table, None if none does, and `owner_token` its name in Redis. `discarding` messages are
+    being purged.
     """
 
     table: str
@@ -33,6 +34,7 @@ class TableState:
     next_try_at: datetime | None = None
     error: str | None = None
     discarding: int = 0
+    running_since: datetime | None = None
 
     @property
     def waiting(self) -> int:
@@ -57,6 +59,7 @@ class LaneState:
     name: Lane
     length: int
     running: int
+    since_us: int
     retrying: int
     oldest_at: datetime | None
     attempts: int
@@ -66,11 +69,12 @@ class LaneState:
 
 
 def lane_state(told: list[Any]) -> LaneState:
-    name, length, running, retrying, oldest, attempts, until_ms, error, discarding = told
+    name, length, running, since_us, retrying, oldest, attempts, until_ms, error, discarding = told
     return LaneState(
         Lane(text_of(name)),
         int(length),
         int(running),
+        int(since_us),
         int(retrying),
         moment_of(text_of(oldest)),
         int(attempts),
@@ -85,6 +89,7 @@ def table_state(
 ) -> TableState:
     waits = max((lane for lane in lanes if lane.retrying), key=lambda lane: lane.attempts, default=None)
     running, retrying = sum(lane.running for lane in lanes), sum(lane.retrying for lane in lanes)
+    since_us = min((lane.since_us for lane in lanes if lane.since_us), default=0)
     return TableState(
         table=name,
         queued=max(0, sum(lane.length for lane in lanes) - running - retrying),
@@ -100,6 +105,7 @@ def table_state(
         next_try_at=datetime.fromtimestamp(waits.until_ms / 1000, UTC) if waits else None,
         error=waits.error if waits else None,
         discarding=sum(lane.discarding for lane in lanes),
+        running_since=datetime.fromtimestamp(since_us / 1e6, UTC) if since_us else None,
     )
 
 

@@ -215,6 +215,17 @@ def test_what_no_terminal_can_print_is_printed_as_question_marks(redis_url: str)
     assert "main.sales.t?[31m" in told
 
 
+def test_a_batch_that_is_under_way_for_long_is_told_of(queue: Queue, redis_url: str) -> None:
+    """Its worker died: it is frozen, and nobody proves it yet."""
+    queue.enqueue(job("order-1"))
+    lane = keys.lane_of("write", TABLE)
+    with redis.Redis.from_url(redis_url) as client:
+        stamp_us = int((time.time() - 153) * 1e6)
+        client.hset(keys.frozen(lane), mapping={"jobs": 1, "span": 1, "stamp": stamp_us})
+    _, told = terminal(redis_url, "tables")
+    assert re.search(rf"^{TABLE} .* NONE +under way for 2m3\ds$", told, re.MULTILINE)
+
+
 def test_the_table_that_has_waited_longest_comes_first(queue: Queue, run: Run) -> None:
     for name in ("main.sales.zebras", "main.sales.apples"):
         queue.enqueue(job(name, name))

@@ -1,7 +1,7 @@
 #!lua flags=no-writes
 -- What stands in the lanes of partitions, whatever their length. ARGV: partitions.
--- Returns for each partition: its owner's lease or '', and of each lane that holds messages or a batch, in one list:
---   lane, messages, jobs under way, jobs to be tried again, when its first message was enqueued (ISO 8601 or ''),
+-- Returns for each partition: its owner's lease or '', and each lane that holds messages or a batch:
+--   lane, messages, jobs under way, since when (microseconds since 1970, or 0), jobs to be tried again, when its first message was enqueued (ISO 8601 or ''),
 --   attempts in vain, Unix milliseconds of the next one, its error, messages to be thrown away.
 -- include lakequeue/messages
 
@@ -15,14 +15,12 @@ for _, partition in ipairs(ARGV) do
   local lanes = {}
   for _, lane in ipairs(redis.call('SMEMBERS', 'lakequeue:ready:' .. partition)) do
     local length = redis.call('LLEN', 'lakequeue:jobs:' .. lane)
-    local frozen = redis.call('HMGET', 'lakequeue:frozen:' .. lane, 'jobs', 'span')
+    local frozen = redis.call('HMGET', 'lakequeue:frozen:' .. lane, 'jobs', 'span', 'stamp')
     local wait = redis.call('HMGET', 'lakequeue:wait:' .. lane, 'jobs', 'attempts', 'until', 'error')
     local running = tonumber(frozen[1] or frozen[2] or 0)
     local retrying = not frozen[2] and tonumber(wait[1] or 0) or 0
-    for _, each in ipairs({ lane, length, running, retrying, enqueued_at(lane), wait[2] or 0, wait[3] or 0, wait[4] or '',
-      redis.call('HGET', 'lakequeue:purges', lane) or 0 }) do
-      lanes[#lanes + 1] = each
-    end
+    lanes[#lanes + 1] = { lane, length, running, frozen[3] or 0, retrying, enqueued_at(lane), wait[2] or 0, wait[3] or 0,
+      wait[4] or '', redis.call('HGET', 'lakequeue:purges', lane) or 0 }
   end
   answer[#answer + 1] = { redis.call('GET', 'lakequeue:lease:' .. partition) or '', lanes }
 end

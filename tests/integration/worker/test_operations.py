@@ -56,6 +56,9 @@ def test_every_job_is_counted_once_where_it_is(
     assert events.oldest_at is not None
     assert before <= events.oldest_at
     assert events.last_commit_at is None
+    assert events.running_since is not None
+    assert before <= events.running_since
+    assert waits.running_since is None
     for each in found.tables:
         assert queue.operations.table(each.table) == each
 
