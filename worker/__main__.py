@@ -3,11 +3,10 @@
 from __future__ import annotations
 
 import argparse
-import os
 import sys
 
-from lakequeue.cli import INTERRUPTED, OUTPUT_CLOSED
 from lakequeue.cli import main as queue_command
+from lakequeue.cli import quietly
 from lakequeue.identifiers import TableName
 
 from worker.settings import Settings, describe
@@ -21,16 +20,7 @@ QUEUE_COMMANDS = (
 
 def main(argv: list[str] | None = None) -> int:
     """Run one command; its exit code."""
-    try:
-        code = _run(sys.argv[1:] if argv is None else argv)
-        sys.stdout.flush()
-        return code
-    except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does. Nothing may be flushed into it at exit.
-        os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
-        return OUTPUT_CLOSED
-    except KeyboardInterrupt:
-        return INTERRUPTED
+    return quietly(lambda: _run(sys.argv[1:] if argv is None else argv))
 
 
 def _run(given: list[str]) -> int:

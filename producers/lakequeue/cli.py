@@ -5,7 +5,7 @@ from __future__ import annotations
 import argparse
 import os
 import sys
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 from urllib.parse import urlsplit
@@ -63,18 +63,32 @@ def main(arguments: Sequence[str] | None = None) -> int:
     """Run one command; its exit code."""
     if isinstance(sys.stdout, TextIOWrapper):
         sys.stdout.reconfigure(errors="backslashreplace")  # a column's name may not be in a terminal's encoding
-    args = argparse.Namespace()
+    return quietly(lambda: _run(arguments))
+
+
+def quietly(run: Callable[[], int]) -> int:
+    """The exit code of a command, also where whoever read its output has gone, as `head` does, or it is interrupted."""
     try:
-        args = parser().parse_args(arguments)
-        code: int = args.run(args)
+        code = run()
         sys.stdout.flush()
         return code
     except BrokenPipeError:
-        # Whoever read our output has gone, as `head` does. Nothing may be flushed into it at exit.
+        # Nothing may be flushed into it at exit.
         os.dup2(os.open(os.devnull, os.O_WRONLY), sys.stdout.fileno())
         return OUTPUT_CLOSED
     except KeyboardInterrupt:
         return INTERRUPTED
+
+
+def _run(arguments: Sequence[str] | None) -> int:
+    args = argparse.Namespace()
+    try:
+        args = parser().parse_args(arguments)
+        code: int = args.run(args)
+        sys.stdout.flush()  # here, since a full disk is told of like other errors
+        return code
+    except BrokenPipeError:
+        raise
     except QueueUnreachable as exc:
         return _complain(f"{exc.message} (asked was {_redis_address(args)})")
     except LakequeueError as exc:

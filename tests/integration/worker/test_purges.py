@@ -18,10 +18,8 @@ def states(handles: list[Handle]) -> list[str]:
     return [handle.status().state for handle in handles]
 
 
-def test_a_purge_ends_the_half_of_a_batch_that_was_not_reached(
-    queue: Queue, warehouse: LocalWarehouse, start_worker: StartWorker
-) -> None:
-    """The batch was begun and cut in two for a bad row; its first half waits, and the second was never sent."""
+def cut_in_two(queue: Queue, warehouse: LocalWarehouse, start_worker: StartWorker) -> list[Handle]:
+    """Four jobs whose batch was begun and cut for a bad row: the first half waits, the second was never sent."""
     make_tables(warehouse, TABLE)
     warehouse.fault({"match": "^INSERT", "times": 1, **BAD_ROW}, {"match": "^INSERT", **CONFLICT})
     queue.operations.pause(TABLE)
@@ -29,6 +27,13 @@ def test_a_purge_ends_the_half_of_a_batch_that_was_not_reached(
     start_worker(**LONG)
     queue.operations.resume(TABLE)
     until_it_waits(waiting[0])
+    return waiting
+
+
+def test_a_purge_ends_the_half_of_a_batch_that_was_not_reached(
+    queue: Queue, warehouse: LocalWarehouse, start_worker: StartWorker
+) -> None:
+    waiting = cut_in_two(queue, warehouse, start_worker)
     assert queue.operations.purge(TABLE) == 4
     until(lambda: queue.operations.table(TABLE).waiting == 0, "all is thrown away")
     assert states(waiting) == ["REVOKED"] * 4
@@ -94,13 +99,7 @@ def test_a_cancel_of_many_goes_on_behind_a_record_that_cannot_be_read(queue: Que
 def test_the_half_of_a_batch_that_was_not_reached_can_be_cancelled(
     queue: Queue, warehouse: LocalWarehouse, start_worker: StartWorker
 ) -> None:
-    make_tables(warehouse, TABLE)
-    warehouse.fault({"match": "^INSERT", "times": 1, **BAD_ROW}, {"match": "^INSERT", **CONFLICT})
-    queue.operations.pause(TABLE)
-    waiting = list(queue.enqueue_many(job(i) for i in range(4)))
-    start_worker(**LONG)
-    queue.operations.resume(TABLE)
-    until_it_waits(waiting[0])
+    waiting = cut_in_two(queue, warehouse, start_worker)
     assert queue.operations.cancel(waiting[3].id) == "RETRY"
     assert states(waiting)[3] == "REVOKED"
     assert queue.operations.cancel(waiting[3].id) == "REVOKED"
