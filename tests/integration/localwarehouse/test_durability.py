@@ -144,6 +144,7 @@ def test_one_of_many_creators_wins_and_none_fails(shared: LocalWarehouse, client
     assert len(set(together([create] * 6))) == 1
 
 
+@pytest.mark.alone
 def test_a_commit_takes_its_time_and_hides_until_then(tmp_path: Path) -> None:
     server = LocalWarehouse(tmp_path / "warehouse", options=("--commit-ms", "700"))
     try:
