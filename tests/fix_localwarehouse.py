@@ -55,7 +55,7 @@ class LocalWarehouse:
                 stdout=subprocess.PIPE,
                 stderr=log,
                 text=True,
-                start_new_session=True,
+                process_group=0,  # a session would have its own share of the processors
             )
         assert self.process.stdout is not None
         line = self.process.stdout.readline()

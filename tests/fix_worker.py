@@ -35,7 +35,7 @@ class Worker:
                 env={**os.environ, **environ},
                 stdout=out,
                 stderr=out,
-                start_new_session=True,
+                process_group=0,  # a session would have its own share of the processors
             )
 
     @property
