@@ -14,6 +14,9 @@ from lakequeue import parse_job
 from tests.fix_system import System
 from worker.settings import describe
 
+pytestmark = pytest.mark.timeout(300)
+"""The first of them builds a wheel and installs it, with what it needs, in an environment of its own."""
+
 PROJECT = Path(__file__).parents[2]
 README = (PROJECT / "README.md").read_text(encoding="utf-8")
 BIN = Path(sys.executable).parent

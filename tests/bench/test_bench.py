@@ -13,6 +13,9 @@ from tests.bench import measures
 from tests.bench.figures import Report
 from tests.bench.stand import Stand, drain
 
+pytestmark = pytest.mark.timeout(400)
+"""Many processes are started one after the other, beside other tests."""
+
 
 def test_a_run_prints_what_it_measured_and_writes_it_as_json(tmp_path: Path) -> None:
     file = tmp_path / "figures.json"
