@@ -2,6 +2,7 @@
 
 import argparse
 import datetime
+import queue
 import signal
 import sys
 import threading
@@ -20,6 +21,7 @@ from localwarehouse.workspace import Workspace
 
 # sqlglot takes some twenty frames for a pair of brackets.
 _RECURSION_LIMIT = 6_000
+_STOPS_IT = (signal.SIGTERM, signal.SIGINT)
 # How long a stop waits for statements that are past cancelling.
 _STOP_S = 10.0
 
@@ -62,9 +64,10 @@ def _engine(arguments: argparse.Namespace) -> Engine:
 def main() -> int:
     arguments = _arguments()
     sys.setrecursionlimit(_RECURSION_LIMIT)
-    stopping = threading.Event()
-    for number in (signal.SIGTERM, signal.SIGINT):
-        signal.signal(number, lambda *_: stopping.set())
+    # A handler may run as this thread begins to wait: an Event holds its lock then, and set() would wait for it.
+    asked_to_stop: queue.SimpleQueue[None] = queue.SimpleQueue()
+    for number in _STOPS_IT:
+        signal.signal(number, lambda *_: asked_to_stop.put(None))
     try:
         engine = _engine(arguments)
     except CannotStart as exc:
@@ -81,7 +84,9 @@ def main() -> int:
         return 1
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     print(f"listening on {server.url}{SQL_PATH}", flush=True)
-    stopping.wait()
+    asked_to_stop.get()
+    for number in _STOPS_IT:
+        signal.signal(number, signal.SIG_IGN)
     server.shutdown()
     server.server_close()
     service.stop(_STOP_S)

@@ -122,10 +122,15 @@ class LocalWarehouse:
         self._ended()
 
     def _ended(self) -> int:
-        code = self.process.wait(timeout=30)
-        if self.process.stdout is not None:
-            self.process.stdout.close()
-        return code
+        try:
+            return self.process.wait(timeout=30)
+        except subprocess.TimeoutExpired:
+            self.process.kill()
+            self.process.wait()
+            raise
+        finally:
+            if self.process.stdout is not None:
+                self.process.stdout.close()
 
     def _control(self, method: str, path: str, body: Any = None) -> Any:
         request = urllib.request.Request(

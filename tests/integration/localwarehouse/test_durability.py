@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+import signal
 import threading
 import time
 from collections.abc import Callable
@@ -77,6 +78,17 @@ def test_a_clean_stop_and_a_start_change_nothing(tmp_path: Path) -> None:
         client = Client(connection, "workspace.default")
         assert (client.run("SELECT * FROM {s}.t"), client.value("DESCRIBE TABLE EXTENDED {s}.t AS JSON")) == before
     server.stop()
+
+
+def test_a_stop_that_is_asked_for_again_and_again_is_one(tmp_path: Path) -> None:
+    """Each signal meets the main thread somewhere else: while it begins to wait, and within the handler of another."""
+    for number in range(5):
+        server = LocalWarehouse(tmp_path / str(number) / "warehouse")
+        until = time.monotonic() + 0.02
+        while time.monotonic() < until:
+            server.process.send_signal(signal.SIGTERM)
+            server.process.send_signal(signal.SIGINT)
+        assert server.stop() == 0
 
 
 def test_a_stop_ends_what_is_held(tmp_path: Path) -> None:
