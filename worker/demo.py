@@ -181,10 +181,8 @@ def _left_running(folder: Path) -> str:
 def _is_alive(pid: int) -> bool:
     try:
         os.kill(pid, 0)
-    except ProcessLookupError:
+    except (ProcessLookupError, PermissionError):  # nobody's, or another user's by now
         return False
-    except PermissionError:  # another's
-        pass
     return True
 
 

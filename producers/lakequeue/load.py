@@ -21,6 +21,7 @@ from lakequeue.problems import SHOWN
 from lakequeue.progress import Display, open_display
 from lakequeue.sending import final_statuses, send_patiently
 from lakequeue.settings import Settings
+from lakequeue.tabular import counted
 
 INTERRUPTED = 130
 
@@ -88,7 +89,7 @@ def _load(args: Namespace, settings: Settings, connect: Callable[[], Queue], tal
     tally.all_rows = found.rows
     target = replace(target, columns=found.columns)
     if file.blank_lines:
-        display.say(f"{file.path}: {_counted(file.blank_lines, 'blank line')} left out")
+        display.say(f"{file.path}: {counted(file.blank_lines, 'blank line')} left out")
     if args.dry_run:
         return _describe(file, target, tally, display)
     for line in _types(target):
@@ -164,7 +165,7 @@ def _describe(file: CsvFile, target: Target, tally: Tally, display: Display) -> 
     display.close()
     for line in _types(target):
         sys.stdout.write(line + "\n")
-    sys.stdout.write(f"{_counted(rows, 'row')} would be sent in {_counted(count, 'job')}; nothing was sent\n")
+    sys.stdout.write(f"{counted(rows, 'row')} would be sent in {counted(count, 'job')}; nothing was sent\n")
     return 0
 
 
@@ -193,7 +194,7 @@ def _send(queue: Queue, file: CsvFile, target: Target, tally: Tally, display: Di
 
 def _summary(target: Target, tally: Tally, seconds: float, *, waits: bool) -> Iterator[str]:
     yield (
-        f"{_counted(tally.rows, 'row')} in {_counted(tally.jobs, 'job')} for {target.table}: {tally.new:,} new, "
+        f"{counted(tally.rows, 'row')} in {counted(tally.jobs, 'job')} for {target.table}: {tally.new:,} new, "
         f"{tally.known:,} known already; {seconds:.1f} s, {tally.jobs / max(seconds, 1e-3):,.0f} jobs/s"
     )
     if not waits:
@@ -216,14 +217,10 @@ def _await_outcomes(queue: Queue, ids: Iterable[str], display: Display) -> int:
             emit(json.dumps(outcomes.to_json(job_id, queue.record(job_id))))
         display.advance(succeeded + failed + expired)
     display.say(
-        f"{_counted(succeeded, 'job')} succeeded, {failed:,} failed"
+        f"{counted(succeeded, 'job')} succeeded, {failed:,} failed"
         + (f", of {expired:,} the outcome has expired" if expired else "")
     )
     return 1 if failed or expired else 0
-
-
-def _counted(count: int, noun: str) -> str:
-    return f"{count:,} {noun}" if count == 1 else f"{count:,} {noun}s"
 
 
 def _write_line(line: str) -> None:

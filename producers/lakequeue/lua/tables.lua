@@ -1,8 +1,9 @@
 #!lua flags=no-writes
 -- What stands in the lanes of partitions, whatever their length. ARGV: partitions.
 -- Returns for each partition: its owner's lease or '', and each lane that holds messages or a batch:
---   lane, messages, jobs under way, since when (microseconds since 1970, or 0), jobs to be tried again, when its first message was enqueued (ISO 8601 or ''),
---   attempts in vain, Unix milliseconds of the next one, its error, messages to be thrown away.
+--   lane, messages, jobs under way, since when (microseconds since 1970, or 0), jobs to be tried again, when its first
+--   message was enqueued (ISO 8601 or ''), attempts in vain, Unix milliseconds of the next one, its error, messages to be
+--   thrown away.
 -- include lakequeue/messages
 
 local function enqueued_at(lane)
