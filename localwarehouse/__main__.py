@@ -2,8 +2,8 @@
 
 import argparse
 import datetime
-import queue
 import signal
+import socket
 import sys
 import threading
 from pathlib import Path
@@ -64,10 +64,13 @@ def _engine(arguments: argparse.Namespace) -> Engine:
 def main() -> int:
     arguments = _arguments()
     sys.setrecursionlimit(_RECURSION_LIMIT)
-    # A handler may run as this thread begins to wait: an Event holds its lock then, and set() would wait for it.
-    asked_to_stop: queue.SimpleQueue[None] = queue.SimpleQueue()
+    # A handler in Python may never run: it needs this thread awake, and the signal may meet another thread, or this one
+    # just before it begins to wait. What is written to a socket is there whoever was met.
+    asked_to_stop, asks = socket.socketpair()
+    asks.setblocking(False)
+    signal.set_wakeup_fd(asks.fileno(), warn_on_full_buffer=False)
     for number in _STOPS_IT:
-        signal.signal(number, lambda *_: asked_to_stop.put(None))
+        signal.signal(number, lambda *_: None)
     try:
         engine = _engine(arguments)
     except CannotStart as exc:
@@ -84,14 +87,15 @@ def main() -> int:
         return 1
     threading.Thread(target=server.serve_forever, kwargs={"poll_interval": 0.05}, daemon=True).start()
     print(f"listening on {server.url}{SQL_PATH}", flush=True)
-    asked_to_stop.get()
-    for number in _STOPS_IT:
-        signal.signal(number, signal.SIG_IGN)
+    asked_to_stop.recv(1)
     server.shutdown()
     server.server_close()
     service.stop(_STOP_S)
     server.hang_up(_STOP_S)
     engine.close()
+    # The interpreter takes handlers away as it ends: one more signal would be its exit code.
+    for number in _STOPS_IT:
+        signal.signal(number, signal.SIG_IGN)
     return 0
 
 

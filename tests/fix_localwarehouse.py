@@ -114,14 +114,15 @@ class LocalWarehouse:
             self.workspace()
             return 0
         self.process.terminate()
-        return self._ended()
+        return self.ended()
 
     def kill(self) -> None:
         assert not self._guest, "this one is shared"
         self.process.kill()
-        self._ended()
+        self.ended()
 
-    def _ended(self) -> int:
+    def ended(self) -> int:
+        """Waits for its end, 30 s at most; returns the exit code."""
         try:
             return self.process.wait(timeout=30)
         except subprocess.TimeoutExpired:

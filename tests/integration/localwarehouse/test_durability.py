@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import ctypes
 import json
 import signal
 import threading
@@ -89,6 +90,17 @@ def test_a_stop_that_is_asked_for_again_and_again_is_one(tmp_path: Path) -> None
             server.process.send_signal(signal.SIGTERM)
             server.process.send_signal(signal.SIGINT)
         assert server.stop() == 0
+
+
+def test_a_stop_is_heard_whichever_thread_the_signal_meets(tmp_path: Path) -> None:
+    """The kernel chooses one; here, each that is not the main one."""
+    server = LocalWarehouse(tmp_path / "warehouse")
+    pid = server.process.pid
+    others = [int(each.name) for each in Path(f"/proc/{pid}/task").iterdir() if int(each.name) != pid]
+    assert others
+    for thread in others:
+        ctypes.CDLL(None).tgkill(pid, thread, signal.SIGTERM)
+    assert server.ended() == 0
 
 
 def test_a_stop_ends_what_is_held(tmp_path: Path) -> None:
