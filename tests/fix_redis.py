@@ -11,11 +11,14 @@ from lakequeue import Queue
 
 from worker.embedded import EmbeddedRedis, embedded_redis
 
+NO_FSYNC = ("--appendfsync", "no")
+"""On a busy disk a server that waits for it is silent for seconds. Tests of its disk have their own."""
+
 
 @pytest.fixture(scope="session")
 def redis_server(tmp_path_factory: pytest.TempPathFactory) -> Iterator[EmbeddedRedis]:
     folder: Path = tmp_path_factory.mktemp("redis")
-    with embedded_redis(folder) as server:
+    with embedded_redis(folder, *NO_FSYNC) as server:
         yield server
 
 

@@ -11,6 +11,7 @@ import pytest
 from lakequeue import Queue
 
 from tests.fix_localwarehouse import LocalWarehouse
+from tests.fix_redis import NO_FSYNC
 from tests.fix_worker import Worker, worker_environ
 from worker.embedded import EmbeddedRedis, embedded_redis
 
@@ -27,9 +28,9 @@ class System:
 @pytest.fixture(scope="session")
 def system(tmp_path_factory: pytest.TempPathFactory) -> Iterator[System]:
     folder: Path = tmp_path_factory.mktemp("system")
-    with embedded_redis(folder / "redis") as server:
+    with embedded_redis(folder / "redis", *NO_FSYNC) as server:
         warehouse = LocalWarehouse(folder / "warehouse")
-        environ = worker_environ(server.url, warehouse)
+        environ = worker_environ(server.url, warehouse, LAKEQUEUE_LEASE_TTL_S="30")
         worker = Worker(environ, folder / "worker.log", "shared")
         try:
             worker.wait_ready()

@@ -22,6 +22,9 @@ QUICK = {
 }
 """A short fence: a statement whose answer was lost is given up after 2.2 s."""
 
+PATIENT = {"LAKEQUEUE_BACKOFF_FIRST_S": "1000000", "LAKEQUEUE_BACKOFF_LONGEST_S": "1000000"}
+"""What meets an error waits for days: pauses are drawn from nothing to the longest, so that a minute may be none."""
+
 CONFLICT = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
 """A fault: another commit came first."""
 

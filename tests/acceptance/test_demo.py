@@ -12,6 +12,8 @@ import sys
 import time
 from pathlib import Path
 
+import pytest
+
 PROJECT = Path(__file__).parents[2]
 COMMAND = [sys.executable, "-m", "worker", "demo"]
 
@@ -28,6 +30,7 @@ def left_over(marker: str) -> list[str]:
     return found
 
 
+@pytest.mark.alone
 def test_the_demo_loads_a_real_file_and_finds_it_in_the_table() -> None:
     marker = f"LAKEQUEUE_DEMO_TEST={time.time_ns()}"
     name, _, value = marker.partition("=")

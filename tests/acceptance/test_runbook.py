@@ -17,7 +17,7 @@ from tests.fix_flower import Flower
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_terminal import on_terminal
 from tests.fix_worker import StartWorker, Worker, worker_environ
-from tests.support import CONFLICT, QUICK, ids, job, make_tables, sql, until, until_it_waits
+from tests.support import CONFLICT, PATIENT, QUICK, ids, job, make_tables, sql, until, until_it_waits
 from worker.embedded import EmbeddedRedis, embedded_redis
 
 RUNBOOK = (Path(__file__).parents[2] / "docs" / "runbook.md").read_text(encoding="utf-8")
@@ -79,8 +79,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
     make_tables(warehouse, ORDERS, PRICES, STOCK)
     warehouse.fault({"match": "^INSERT.*prices`", **CONFLICT})
     with embedded_redis(folder / "redis") as server, Queue(server.url) as queue:
-        backoff = {"LAKEQUEUE_BACKOFF_FIRST_S": "600", "LAKEQUEUE_BACKOFF_LONGEST_S": "600"}
-        environ = worker_environ(server.url, warehouse, **backoff)
+        environ = worker_environ(server.url, warehouse, **PATIENT)
         worker = Worker(environ, folder / "worker.log", "w-1")
         try:
             worker.wait_ready()
@@ -90,7 +89,7 @@ def night(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Night]:
             done.result(timeout=30)
             with pytest.raises(JobFailed):
                 failed.result(timeout=30)
-            until_it_waits(waiting, 0)
+            until_it_waits(waiting, 300)
             yield Night(queue, warehouse, environ, worker, done, waiting, failed)
         finally:
             worker.kill()
@@ -108,7 +107,7 @@ def test_tables_tells_what_is_wrong_with_which_table_and_since_when(night: Night
         assert re.fullmatch(r"\d+m?\d*s ago", orders["LAST COMMIT"])
         assert (prices["RETRYING"], prices["OWNER"]) == ("3", "w-1@test")
         assert re.fullmatch(r"\d+m?\d*s", prices["OLDEST"])
-        assert re.fullmatch(r"DELTA_CONCURRENT_APPEND, 1 try, next in \d+m?\d*s", prices["NOTE"])
+        assert re.fullmatch(r"DELTA_CONCURRENT_APPEND, 1 try, next in (\d+[dhms])+", prices["NOTE"])
         assert stock["DEAD"] == "1"
         assert "lakequeue: 3 tables, 1 worker, 1 dead letter" in told
 

@@ -61,7 +61,7 @@ def test_refused_connections_are_refused_until_they_are_accepted_again(proxy: Pr
 def test_a_frozen_proxy_closes_nothing_and_forwards_it_later(proxy: Proxy, redis_url: str) -> None:
     with (
         redis.Redis.from_url(redis_url) as behind,
-        redis.Redis(port=proxy.port, socket_timeout=0.3, retry=ONCE) as hasty,
+        redis.Redis(port=proxy.port, socket_timeout=2, retry=ONCE) as hasty,
     ):
         hasty.set("n", 0)
         proxy.freeze()
@@ -131,4 +131,6 @@ def test_closing_leaves_no_connection_and_no_thread(redis_server: EmbeddedRedis)
         proxy.close()
     assert not hold.held.is_set()
     assert proxy.connections == 0
-    assert threading.active_count() == before
+    deadline = time.monotonic() + 5
+    while threading.active_count() > before:  # each says that it is gone a moment before it is
+        assert time.monotonic() < deadline

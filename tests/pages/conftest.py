@@ -6,7 +6,8 @@ from collections.abc import Iterator
 
 import pytest
 
-from tests.pages.stage import JOBS, PATIENT, Stage, play, stage
+from tests.pages.stage import JOBS, Stage, play, stage
+from tests.support import PATIENT
 
 
 @pytest.fixture(scope="session")

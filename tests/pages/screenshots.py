@@ -11,8 +11,8 @@ from selenium.webdriver.common.by import By
 
 from tests.fix_browser import log_in, start_browser
 from tests.pages.page import TasksPage
-from tests.pages.stage import PATIENT, Stage, ended, stage
-from tests.support import CONFLICT, make_tables, sql, until, until_it_waits
+from tests.pages.stage import Stage, ended, stage
+from tests.support import CONFLICT, PATIENT, make_tables, sql, until, until_it_waits
 
 PICTURES = Path(__file__).parents[2] / "docs" / "pictures"
 ORDERS, PRICES, STOCK, CUSTOMERS = (

@@ -24,7 +24,6 @@ SECRET = "planted8c1f"
 ORDERS, PRICES, STOCK = "shop.sales.orders", "shop.sales.prices", "shop.sales.stock"
 NONE: Mapping[str, str] = MappingProxyType({})
 COLUMNS = "id BIGINT, note STRING, created_at TIMESTAMP, updated_at TIMESTAMP, _job_id STRING"
-PATIENT = {"LAKEQUEUE_BACKOFF_FIRST_S": "1000000", "LAKEQUEUE_BACKOFF_LONGEST_S": "1000000"}
 """A retry waits for hours, so that a test sees it wait."""
 
 

@@ -180,11 +180,12 @@ def test_a_commit_takes_its_time_and_hides_until_then(tmp_path: Path) -> None:
                 began = time.monotonic()
                 inserted = pool.submit(writer.run, "INSERT INTO t VALUES (1)")
                 # A reader is not held up, and sees nothing before the commit.
+                answered = 0
                 while not inserted.done():
-                    asked = time.monotonic()
                     found = reader.run("SELECT a FROM t")
-                    assert time.monotonic() - asked < 0.5
                     assert found == [] or time.monotonic() - began >= 0.7
+                    answered += not inserted.done()
+                assert answered
                 assert time.monotonic() - began >= 0.7
             assert reader.run("SELECT a FROM t") == [(1,)]
             began = time.monotonic()
@@ -199,11 +200,11 @@ def test_a_commit_takes_its_time_and_hides_until_then(tmp_path: Path) -> None:
 
 @pytest.mark.parametrize("text", ["SELECT 1", "SHOW TABLES"])
 def test_what_commits_nothing_takes_no_commit_time(tmp_path: Path, text: str) -> None:
-    server = LocalWarehouse(tmp_path / "warehouse", options=("--commit-ms", "5000"))
+    server = LocalWarehouse(tmp_path / "warehouse", options=("--commit-ms", "60000"))
     try:
         with server.connect() as connection:
             began = time.monotonic()
             Client(connection, "s").run(text)
-            assert time.monotonic() - began < 4
+            assert time.monotonic() - began < 30
     finally:
         server.stop()

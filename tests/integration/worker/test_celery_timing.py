@@ -23,8 +23,8 @@ def test_a_delayed_job_waits_visibly_and_runs_when_due(
     system: System, app: Celery, client: redis.Redis, table: str
 ) -> None:
     write(app, table, 0).get(timeout=30)
-    eta = datetime.now(UTC) + timedelta(seconds=2)
-    late = write(app, table, 1, countdown=2)
+    eta = datetime.now(UTC) + timedelta(seconds=4)
+    late = write(app, table, 1, countdown=4)
     until(lambda: late.state == "QUEUED", "it waits")
     assert json.loads(client.get(keys.record(late.id)) or b"{}")["eta"]
     assert write(app, table, 2).get(timeout=30)["count"] == 1
@@ -43,7 +43,7 @@ def test_delayed_jobs_join_their_lane_in_the_order_in_which_they_are_due(
     system: System, app: Celery, client: redis.Redis, table: str
 ) -> None:
     running = hold(system, app, table)
-    at = datetime.now(UTC) + timedelta(seconds=3)
+    at = datetime.now(UTC) + timedelta(seconds=5)
     etas = [at + timedelta(milliseconds=300), *[at] * 9, at - timedelta(milliseconds=300)]
     sent = [write(app, table, i + 2, eta=eta) for i, eta in enumerate(etas)]
     until(lambda: len(in_lane(client, table)) == 12, "all are due")
@@ -60,8 +60,8 @@ def test_a_job_that_expired_is_revoked_and_not_run(system: System, app: Celery, 
     with pytest.raises(TaskRevokedError, match="expired"):
         past.get(timeout=30)
     running = held_write(system, app, table, 2)
-    expires = datetime.now(UTC) + timedelta(seconds=3)
-    late, delayed = write(app, table, 3, expires=expires), write(app, table, 4, countdown=2.9, expires=expires)
+    expires = datetime.now(UTC) + timedelta(seconds=6)
+    late, delayed = write(app, table, 3, expires=expires), write(app, table, 4, countdown=5.9, expires=expires)
     good = write(app, table, 5, expires=600)
     until(lambda: good.state == late.state == delayed.state == "QUEUED", "they wait")
     until(lambda: datetime.now(UTC) > expires, "too late")
@@ -83,7 +83,7 @@ def test_a_job_is_revoked_before_its_batch_is_frozen(system: System, app: Celery
     unknown = app.AsyncResult(str(uuid4()))
     until(lambda: {each.state for each in (*waiting, delayed)} == {"QUEUED"}, "they wait")
     cancelled = [running, waiting[0], delayed, unknown]
-    replies = app.control.revoke([each.id for each in cancelled], reply=True, timeout=5, limit=1)
+    replies = app.control.revoke([each.id for each in cancelled], reply=True, timeout=30, limit=1)
     assert replies
     assert "STARTED" in str(replies)
     system.warehouse.release()
@@ -112,7 +112,7 @@ def test_a_revoked_job_is_not_run_however_long_its_lane_is_busy(
     unknown = str(uuid4())
     app.control.revoke([waiting.id, unknown])
     with redis.Redis.from_url(redis_url) as client:
-        until(lambda: client.exists(keys.record(unknown)) == 1, "both are revoked")
+        until(lambda: waiting.state == "REVOKED", "both are revoked")
         until(lambda: client.exists(keys.record(unknown)) == 0, "finished records are gone after a second")
         assert waiting.state == "REVOKED"
         warehouse.release()
@@ -126,7 +126,7 @@ def test_a_revoked_job_is_not_run_however_long_its_lane_is_busy(
 def test_a_job_revoked_between_two_tries_is_not_run_by_a_worker_started_later(
     redis_url: str, start_worker: StartWorker, warehouse: LocalWarehouse
 ) -> None:
-    first = start_worker(LAKEQUEUE_BACKOFF_FIRST_S="8", LAKEQUEUE_BACKOFF_LONGEST_S="8")
+    first = start_worker(LAKEQUEUE_BACKOFF_FIRST_S="15", LAKEQUEUE_BACKOFF_LONGEST_S="15")
     app = celery_app(redis_url)
     write(app, "shop.sales.t", 0).get(timeout=30)
     error = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
@@ -134,7 +134,7 @@ def test_a_job_revoked_between_two_tries_is_not_run_by_a_worker_started_later(
     tried = write(app, "shop.sales.t", 1)
     with Queue(redis_url) as queue:
         until(lambda: tried.state != "PENDING", "it is taken in")
-        until_it_waits(queue.job(tried.id), for_s=3)
+        until_it_waits(queue.job(tried.id), for_s=7)
     waiting = write(app, "shop.sales.t", 2)
     until(lambda: waiting.state == "QUEUED", "it is behind the first")
     app.control.revoke(tried.id)

@@ -16,7 +16,7 @@ from lakequeue import InvalidJob, JobFailed, Queue, ReplayRefused, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker
-from tests.support import COLUMNS, ids, make_tables, sql, until
+from tests.support import COLUMNS, QUICK, ids, make_tables, sql, until
 
 TABLE = "shop.sales.orders"
 
@@ -85,7 +85,7 @@ def test_a_job_without_the_permission_succeeds_once_it_is_granted(
 
 
 def test_a_letter_tells_of_the_tries_before(queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse) -> None:
-    first = start_worker()
+    first = start_worker(**QUICK)
     queue.write(TABLE, [{"id": 0}], auto_create=True, schema_definition=COLUMNS).result(timeout=30)
     conflict = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
     denied = {"action": "error", "error_class": "INSUFFICIENT_PERMISSIONS", "sqlstate": "42501"}
@@ -96,7 +96,7 @@ def test_a_letter_tells_of_the_tries_before(queue: Queue, start_worker: StartWor
     first.kill()  # what was before outlives the worker
     warehouse.clear_faults()
     warehouse.fault({**insert, **denied})
-    start_worker()
+    start_worker(**QUICK)
     fails(queue, handle.id)
     letter = queue.dead_letters.get(handle.id)
     assert letter.error == "INSUFFICIENT_PERMISSIONS"

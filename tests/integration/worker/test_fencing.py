@@ -23,7 +23,9 @@ from tests.fix_worker import StartWorker, Worker
 from tests.support import QUICK, script_sha, sql, until
 
 COLUMNS = [{"name": "id", "data_type": "BIGINT"}, {"name": "v", "data_type": "STRING"}]
-SHORT_LEASE = {**QUICK, "LAKEQUEUE_LEASE_TTL_S": "1"}
+SHORT_LEASE = {**QUICK, "LAKEQUEUE_LEASE_TTL_S": "2"}
+LONGER_FENCE = {**SHORT_LEASE, "LAKEQUEUE_START_WITHIN_S": "5"}
+"""The second has the time to take over and look for each statement before it may not start any more."""
 SENT = "^(INSERT|MERGE)"
 
 Rows = list[tuple[int, str]]
@@ -186,7 +188,7 @@ def test_stopped_between_its_last_lease_check_and_the_send(
 
 @pytest.mark.parametrize("late", ["before the fence's end", "after the fence's end"])
 def test_stopped_while_its_statement_is_queued_and_starts_too_late(takeover: StartTakeover, late: str) -> None:
-    case = takeover()
+    case = takeover(LONGER_FENCE)
     case.seed()
     case.warehouse.fault({"match": SENT, "times": len(VERBS), "action": "hold"})
     case.send()
@@ -208,7 +210,7 @@ def test_stopped_while_its_statement_is_queued_and_starts_too_late(takeover: Sta
 
 
 def test_stopped_while_its_statement_is_queued_and_still_commits(takeover: StartTakeover) -> None:
-    case = takeover({**SHORT_LEASE, "LAKEQUEUE_START_WITHIN_S": "5"})
+    case = takeover(LONGER_FENCE)
     case.seed()
     case.warehouse.fault({"match": SENT, "times": len(VERBS), "action": "hold"})
     case.send()
@@ -229,7 +231,7 @@ def test_stopped_after_the_commit_before_settling(
     takeover: StartTakeover, start_proxy: StartProxy, warehouse: LocalWarehouse
 ) -> None:
     proxy = start_proxy(warehouse.port)
-    case = takeover(DATABRICKS_HOST=proxy.http_url)
+    case = takeover(LONGER_FENCE, DATABRICKS_HOST=proxy.http_url)
     case.seed()
     holds = [proxy.hold_replies(b"INSERT INTO"), proxy.hold_replies(b"MERGE INTO", times=len(VERBS) - 1)]
     case.send()
@@ -245,7 +247,7 @@ def test_stopped_after_the_commit_before_settling(
 
 
 def test_stopped_while_it_waits_for_a_proof(takeover: StartTakeover) -> None:
-    case = takeover()
+    case = takeover(LONGER_FENCE)
     case.seed()
     case.warehouse.fault({"match": SENT, "times": len(VERBS), "action": "drop_before"})
     case.send()

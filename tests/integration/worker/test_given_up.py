@@ -16,6 +16,7 @@ MERGE = {"on": "ExecuteStatement", "match": "^MERGE"}
 TOO_SLOW = {"action": "error", "error_class": "STATEMENT_TIMEOUT", "sqlstate": "57KD0"}
 
 
+@pytest.mark.timeout(300)  # nine workers are started
 def test_a_delete_that_took_effect_and_whose_workers_died_is_unknown(
     queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse
 ) -> None:

@@ -24,11 +24,12 @@ def test_jobs_refused_beside_a_batch_whose_answer_is_lost_are_not_forgotten(
     start_worker(**QUICK)
     queue.enqueue(job(0)).result(timeout=30)
     insert = {"on": "ExecuteStatement", "match": "^INSERT", "times": 1}
-    warehouse.fault({**insert, "action": "delay", "seconds": 0.5}, {**insert, "action": "drop_after"})
+    warehouse.fault({**insert, "action": "hold"}, {**insert, "action": "drop_after"})
     first = queue.enqueue(job(1))
-    until(lambda: first.status().state == "STARTED", "the first batch runs")
+    until(lambda: warehouse.held() == 1, "the first batch runs")
     good = queue.enqueue(job(2))
     bad = queue.write(TABLE, [{"id": 3, "nosuch": 1}])
+    warehouse.release()
     assert [handle.result(timeout=30).count for handle in (first, good)] == [1, 1]
     with pytest.raises(JobFailed, match="nosuch"):
         bad.result(timeout=10)
@@ -98,12 +99,12 @@ def test_a_poisoned_message_blocks_nothing_and_ends_somewhere(
 def test_a_waiting_retry_is_readable_by_celery(
     queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse, redis_url: str
 ) -> None:
-    start_worker(LAKEQUEUE_BACKOFF_FIRST_S="3", LAKEQUEUE_BACKOFF_LONGEST_S="3")
+    start_worker(LAKEQUEUE_BACKOFF_FIRST_S="6", LAKEQUEUE_BACKOFF_LONGEST_S="6")
     queue.enqueue(job(0)).result(timeout=30)
     warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", **CONFLICT})
     handle = queue.enqueue(job(1))
     result = Celery(broker=redis_url, backend=redis_url).AsyncResult(handle.id)
-    until_it_waits(handle)
+    until_it_waits(handle, 3)
     assert result.state == "RETRY"
     assert "DELTA_CONCURRENT_APPEND" in str(result.result)
     warehouse.clear_faults()

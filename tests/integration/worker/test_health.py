@@ -74,6 +74,7 @@ def test_a_worker_that_does_not_reach_redis_is_unhealthy(port: int, redis_server
 
 
 def test_a_worker_that_stands_still_or_is_gone_is_unhealthy(port: int, measured: Worker) -> None:
+    wait_until(port, True, "partitions=64")
     measured.freeze()
     stuck = look(port=port, address="127.0.0.1", within_s=0.3)
     measured.kill()

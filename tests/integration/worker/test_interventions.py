@@ -2,6 +2,8 @@
 
 from __future__ import annotations
 
+from datetime import UTC, datetime
+
 import pytest
 import redis
 from lakequeue import Handle, JobFailed, Queue, UnknownJob, keys
@@ -9,7 +11,7 @@ from lakequeue import Handle, JobFailed, Queue, UnknownJob, keys
 from tests.fix_celery_app import SendLater
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker
-from tests.support import CONFLICT, QUICK, TABLE, ids, job, make_tables, sql, until, until_it_waits
+from tests.support import CONFLICT, PATIENT, QUICK, TABLE, ids, job, make_tables, sql, until, until_it_waits
 
 OTHER = "shop.sales.other"
 
@@ -67,15 +69,18 @@ def test_a_batch_under_way_is_finished_though_its_table_is_paused_and_its_worker
 
 
 def test_what_waits_for_another_try_waits_on_while_its_table_is_paused(
-    queue: Queue, warehouse: LocalWarehouse, worker: Worker
+    queue: Queue, warehouse: LocalWarehouse, start_worker: StartWorker
 ) -> None:
     make_tables(warehouse, TABLE, OTHER)
     warehouse.fault({"match": "^INSERT.*events`", **CONFLICT})
+    start_worker(LAKEQUEUE_BACKOFF_FIRST_S="4", LAKEQUEUE_BACKOFF_LONGEST_S="4")
     waiting = queue.enqueue(job(1))
-    until(lambda: waiting.status().state == "RETRY", "it is tried")
+    until_it_waits(waiting, 2)
     queue.operations.pause(TABLE)
     until(lambda: queue.operations.table(TABLE).running == 0, "no try is under way")
     warehouse.clear_faults()
+    next_try = datetime.fromisoformat(waiting.status().detail["next_try"])
+    until(lambda: datetime.now(UTC) > next_try, "it would be tried again")
     for i in range(5):  # turns of the worker go by
         queue.enqueue(job(i, OTHER)).result(timeout=30)
     assert waiting.status().state == "RETRY"
@@ -114,10 +119,10 @@ def test_a_job_under_way_is_left_and_one_that_waits_for_a_retry_is_cancelled(
     warehouse.fault(
         {"match": "^INSERT.*events`", "times": 1, "action": "hold"}, {"match": "^INSERT.*other`", **CONFLICT}
     )
-    start_worker(LAKEQUEUE_BACKOFF_FIRST_S="30", LAKEQUEUE_BACKOFF_LONGEST_S="30")
+    start_worker(**PATIENT)
     under_way, waiting = queue.enqueue(job(1)), queue.enqueue(job(1, OTHER))
     until(lambda: warehouse.held() == 1, "the statement is held")
-    until_it_waits(waiting, 0)
+    until_it_waits(waiting, 300)
     assert queue.operations.cancel(under_way.id) == "STARTED"
     assert queue.operations.cancel(waiting.id) == "RETRY"
     warehouse.release()
@@ -197,7 +202,7 @@ def test_what_may_have_taken_effect_is_neither_cancelled_nor_purged(
     warehouse.fault({"match": "^MERGE", "times": 1, "action": "drop_after"}, {"match": "^MERGE", **CONFLICT})
     start_worker(**QUICK, LAKEQUEUE_BACKOFF_FIRST_S="4", LAKEQUEUE_BACKOFF_LONGEST_S="4")
     committed = queue.update(TABLE, key={"id": 1}, updates={"note": "new"})
-    until(lambda: committed.status().state == "RETRY", "it waits")
+    until_it_waits(committed, 2)
     with redis.Redis.from_url(redis_url) as client:
         assert client.hkeys(keys.counted(keys.lane_of("update", TABLE))) == [committed.id.encode()]
     assert queue.operations.cancel(committed.id) == "STARTED"
@@ -216,9 +221,9 @@ def test_a_purge_of_a_table_that_waits_for_a_retry_ends_the_waiting(
     """A job that comes later is not held up by what others met."""
     make_tables(warehouse, TABLE)
     warehouse.fault({"match": "^INSERT", "times": 1, **CONFLICT})
-    start_worker(LAKEQUEUE_BACKOFF_FIRST_S="600", LAKEQUEUE_BACKOFF_LONGEST_S="600")
+    start_worker(**PATIENT)
     waiting = queue.enqueue(job(1))
-    until_it_waits(waiting)
+    until_it_waits(waiting, 300)
     assert queue.operations.purge(TABLE) == 1
     with pytest.raises(JobFailed, match="was cancelled"):
         waiting.result(timeout=30)

@@ -18,7 +18,7 @@ from lakequeue import Handle, JobFailed, Queue, wire
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker, worker_environ
 from tests.planted import found_in, planted
-from tests.support import COLUMNS, QUICK, TABLE, sql, until
+from tests.support import COLUMNS, TABLE, sql, until
 
 HEX = re.compile(r"[0-9a-f]{16}")
 EVERY_LINE = {"at", "level", "logger", "thread", "message"}
@@ -41,7 +41,7 @@ def write(queue: Queue, *rows: dict[str, Any]) -> Handle:
 
 @pytest.fixture
 def told(start_worker: StartWorker) -> Iterator[Worker]:
-    worker = start_worker(LAKEQUEUE_LOG_FORMAT="json", **QUICK)
+    worker = start_worker(LAKEQUEUE_LOG_FORMAT="json")
     yield worker
     assert worker.stop() == 0
     found = lines(worker)

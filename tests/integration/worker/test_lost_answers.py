@@ -140,7 +140,8 @@ def test_a_first_send_that_commits_after_all_is_not_doubled_by_its_repeat(
     queue.enqueue(job(0)).result(timeout=30)
     sent = {"on": "ExecuteStatement", "match": f"^{repeat}"}
     warehouse.fault({**sent, "times": 1, "action": "drop_before"}, {**sent, "times": 1, "action": "hold"})
-    handles = [queue.enqueue(job(1)), *(queue.write(TABLE, [{"id": 2}], **fields) for fields in more)]
+    others = [{"kind": "write", "table": TABLE, "data": [{"id": 2}], **fields} for fields in more]
+    handles = list(queue.enqueue_many([job(1), *others]))
     until(lambda: warehouse.held() == 1, "its repeat is on the way", 60)
     with redis.Redis.from_url(redis_url) as client:
         stamp = client.hget(keys.frozen(keys.lane_of("write", TABLE)), "stamp")

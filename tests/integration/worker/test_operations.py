@@ -13,7 +13,7 @@ from lakequeue.table_states import TableState
 from tests.fix_celery_app import SendLater
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker
-from tests.support import CONFLICT, TABLE, job, make_tables, until, until_it_waits
+from tests.support import CONFLICT, PATIENT, TABLE, job, make_tables, until, until_it_waits
 
 WAITING = "shop.sales.waiting"
 FAILING = "shop.sales.failing"
@@ -36,11 +36,11 @@ def test_every_job_is_counted_once_where_it_is(
     waiting = list(queue.enqueue_many(job(i, WAITING) for i in range(4)))
     failing = queue.write(FAILING, [{"nope": SECRET}])
     send_later(TABLE)
-    start_worker(LAKEQUEUE_BACKOFF_FIRST_S="30", LAKEQUEUE_BACKOFF_LONGEST_S="30")
+    start_worker(**PATIENT)
     with pytest.raises(JobFailed):
         failing.result(timeout=30)
     until(lambda: warehouse.held() == 1, "the statement is held")
-    until_it_waits(waiting[0], 0)
+    until_it_waits(waiting[0], 300)
     behind = list(queue.enqueue_many(job(i) for i in range(10, 12)))
 
     until(lambda: queue.operations.overview().delayed == 1, "the delayed job is taken in")
@@ -164,11 +164,11 @@ def test_errors_are_counted_by_class_and_table_with_an_example(
     warehouse.fault({"match": "^INSERT.*waiting`", **CONFLICT})
     waiting = list(queue.enqueue_many(job(i, WAITING) for i in range(3)))
     failing = [queue.write(FAILING, [{"nope": i}]) for i in range(2)]
-    start_worker(LAKEQUEUE_BACKOFF_FIRST_S="60", LAKEQUEUE_BACKOFF_LONGEST_S="60")
+    start_worker(**PATIENT)
     for handle in failing:
         with pytest.raises(JobFailed):
             handle.result(timeout=30)
-    until_it_waits(waiting[0], 0)
+    until_it_waits(waiting[0], 300)
     found = queue.operations.errors(since_s=600)
     assert [(each.state, each.error, each.table) for each in found] == [
         ("FAILURE", "INVALID_JOB", FAILING),

@@ -18,7 +18,7 @@ from lakequeue import Handle, Queue, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker, Worker
-from tests.support import QUICK, TABLE, ids, job, sql, until
+from tests.support import QUICK, TABLE, ids, job, sql, until, until_it_waits
 
 pytestmark = pytest.mark.alone
 
@@ -27,7 +27,7 @@ CAP_S = 1.0
 """The longest wait between two probes."""
 
 AFTERWARDS_S = CAP_S + 2.0
-"""After the end of an outage every table goes on within this."""
+"""After the end of an outage every table goes on within this, and what the machine takes for two jobs a table."""
 
 PROBES = 40
 """One caller's in OUTAGE_S, at most: its waits are even between 0 and CAP_S, so it sends 22 on average, and 40 less
@@ -82,14 +82,16 @@ def work(table: str) -> Iterator[dict[str, Any]]:
     yield {"kind": "read", "table": table, "order_by": "id"}
 
 
-def prepare(warehouse: LocalWarehouse, queue: Queue) -> None:
-    """The tables, and workers that have opened all their sessions."""
+def prepare(warehouse: LocalWarehouse, queue: Queue) -> float:
+    """The tables, and workers that have opened all their sessions. Returns how long two jobs of each table took."""
     sql(warehouse, "CREATE CATALOG shop", "CREATE SCHEMA shop.sales")
     sql(warehouse, *(f"CREATE TABLE {table} {TABLE_DEFINITION}" for table in TABLES))
+    began = time.monotonic()
     handles = [queue.write(table, [{"id": 0}, {"id": 1}]) for table in TABLES]
     handles += [queue.read(table) for table in TABLES]
     for handle in handles:
         handle.result(timeout=60)
+    return time.monotonic() - began
 
 
 def states(handles: list[Handle]) -> set[str]:
@@ -101,7 +103,7 @@ def test_an_outage_loses_nothing_dead_letters_nothing_and_is_probed_by_one_calle
     queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse, redis_url: str, outage: Outage
 ) -> None:
     worker = start_worker(**QUICK, LAKEQUEUE_BACKOFF_LONGEST_S=str(CAP_S))
-    prepare(warehouse, queue)
+    usual_s = prepare(warehouse, queue)
     outage.begin(warehouse)
     ends_at = time.monotonic() + OUTAGE_S
     handles = [queue.enqueue(each) for table in TABLES for each in work(table)]
@@ -118,8 +120,9 @@ def test_an_outage_loses_nothing_dead_letters_nothing_and_is_probed_by_one_calle
     outage.end(warehouse)
     began = time.monotonic()
     receipts = [handle.result(timeout=60).receipt for handle in handles]
-    print(f"afterwards_s={time.monotonic() - began:.2f}")
-    assert time.monotonic() - began <= AFTERWARDS_S
+    took_s = time.monotonic() - began
+    print(f"afterwards_s={took_s:.2f} usual_s={usual_s:.2f}")
+    assert took_s <= AFTERWARDS_S + usual_s
     tries = sum(max(r.attempts for r in receipts[i : i + 5]) - 1 for i in range(0, len(receipts), 5))
     assert tries <= probes + 2 * AT_ONCE
     with redis.Redis.from_url(redis_url) as client:
@@ -139,8 +142,12 @@ def test_a_token_that_expires_leaves_all_jobs_waiting_until_it_is_renewed(
     warehouse.start(port=warehouse.port)
     handles = [queue.enqueue(job(i)) for i in range(1, 50)]
     handles += [queue.read(TABLE) for _ in range(10)]
-    until(lambda: handles[0].status().state == "RETRY", "a job waits")
-    assert handles[0].status().detail["error"] in ("UNAUTHENTICATED", "WAREHOUSE_AWAY")
+    waiting = handles[0].status()
+    deadline = time.monotonic() + 30
+    while waiting.state != "RETRY":
+        assert time.monotonic() < deadline, waiting
+        waiting = handles[0].status()
+    assert waiting.detail["error"] in ("UNAUTHENTICATED", "WAREHOUSE_AWAY")
     until(lambda: probes_of(first) >= 5, "it was tried several times")
     assert states(handles) <= {"QUEUED", "STARTED", "RETRY"}
     assert "ERROR" in first.text()
@@ -213,7 +220,7 @@ def test_status_shows_the_attempts_and_the_next_try_of_a_job_that_waits(
     error = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
     warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", **error})
     handle = queue.enqueue(job(1))
-    until(lambda: handle.status().state == "RETRY", "it waits")
+    until_it_waits(handle, 10)
     command = [sys.executable, "-m", "lakequeue", "--redis", redis_url, "status", handle.id]
     done = subprocess.run(command, capture_output=True, text=True, timeout=30, check=True)
     shown = json.loads(done.stdout)
@@ -227,7 +234,7 @@ def test_status_shows_the_attempts_and_the_next_try_of_a_job_that_waits(
 def test_tries_that_waited_are_nothing_against_a_statement_whose_answer_is_lost_once(
     queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse, redis_url: str
 ) -> None:
-    start_worker(**QUICK, LAKEQUEUE_BACKOFF_LONGEST_S="0.2")
+    start_worker(**{**QUICK, "LAKEQUEUE_START_WITHIN_S": "3"}, LAKEQUEUE_BACKOFF_LONGEST_S="0.2")
     queue.enqueue(job(0)).result(timeout=30)
     error = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
     insert = {"on": "ExecuteStatement", "match": "^INSERT", "times": 1}

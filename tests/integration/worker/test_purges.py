@@ -8,10 +8,9 @@ from lakequeue import Handle, JobFailed, Queue, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker
-from tests.support import CONFLICT, TABLE, ids, job, make_tables, until, until_it_waits
+from tests.support import CONFLICT, PATIENT, TABLE, ids, job, make_tables, until, until_it_waits
 
 BAD_ROW = {"action": "error", "error_class": "CAST_INVALID_INPUT", "sqlstate": "22018"}
-LONG = {"LAKEQUEUE_BACKOFF_FIRST_S": "600", "LAKEQUEUE_BACKOFF_LONGEST_S": "600"}
 
 
 def states(handles: list[Handle]) -> list[str]:
@@ -24,9 +23,9 @@ def cut_in_two(queue: Queue, warehouse: LocalWarehouse, start_worker: StartWorke
     warehouse.fault({"match": "^INSERT", "times": 1, **BAD_ROW}, {"match": "^INSERT", **CONFLICT})
     queue.operations.pause(TABLE)
     waiting = list(queue.enqueue_many(job(i) for i in range(4)))
-    start_worker(**LONG)
+    start_worker(**PATIENT)
     queue.operations.resume(TABLE)
-    until_it_waits(waiting[0])
+    until_it_waits(waiting[0], 300)
     return waiting
 
 
@@ -47,7 +46,7 @@ def test_a_purge_during_a_try_that_comes_to_nothing_does_not_wait_for_the_next_o
 ) -> None:
     make_tables(warehouse, TABLE)
     warehouse.fault({"match": "^DESCRIBE", "times": 1, "action": "hold"}, {"match": "^INSERT", "times": 1, **CONFLICT})
-    start_worker(**LONG)
+    start_worker(**PATIENT)
     purged = queue.enqueue(job(1))
     until(lambda: warehouse.held() == 1, "a turn is under way")
     assert queue.operations.purge(TABLE) == 1
@@ -125,7 +124,7 @@ def test_a_purge_does_not_wait_for_a_warehouse_that_is_away(
     """When a backlog fills Redis meanwhile, it is wanted most."""
     make_tables(warehouse, TABLE)
     warehouse.fault({"on": "any", "action": "status", "status": 503})
-    start_worker(**LONG)
+    start_worker(**PATIENT)
     waiting = list(queue.enqueue_many(job(i) for i in range(3_000)))
     until(lambda: waiting[0].status().state == "RETRY", "the warehouse is missed")
     queue.operations.purge(TABLE)

@@ -101,7 +101,7 @@ def driven(tmp_path_factory: pytest.TempPathFactory) -> Iterator[Driven]:
             )
         try:
             at = f"http://127.0.0.1:{pages}"
-            until(lambda: answers(at + "/healthcheck"), "Flower is there")
+            until(lambda: answers(at + "/healthcheck"), "Flower is there", 60)
             with Queue(url) as queue, redis.Redis.from_url(url) as client:
                 jobs = []
                 for form, more in (("text", {}), ("json", by_oauth)):

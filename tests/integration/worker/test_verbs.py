@@ -14,6 +14,7 @@ from lakequeue import JobFailed, Queue, ReadResult, WriteResult
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_system import System
 from tests.fix_worker import StartWorker
+from tests.support import until
 
 COLUMNS = [
     {"name": "id", "data_type": "BIGINT"},
@@ -191,8 +192,9 @@ def test_one_bad_job_among_many_costs_two_statements_a_halving(queue: Queue, fil
     with system.warehouse.connect() as connection, connection.cursor() as cursor:
         cursor.execute(f"ALTER TABLE {filled} ADD CONSTRAINT small CHECK (amount < 1000)")
     merge = f"^MERGE INTO `shop`.`sales`.`{filled.split('.')[2]}`"
-    system.warehouse.fault({"on": "ExecuteStatement", "match": merge, "times": 1, "action": "delay", "seconds": 0.7})
+    system.warehouse.fault({"on": "ExecuteStatement", "match": merge, "times": 1, "action": "hold"})
     first = queue.update(filled, key={"id": 1}, updates={"name": "first"})
+    until(lambda: system.warehouse.held() == 1, "the first is under way")
     bad = 41
     jobs = [
         {
@@ -205,6 +207,7 @@ def test_one_bad_job_among_many_costs_two_statements_a_halving(queue: Queue, fil
         for i in range(64)
     ]
     handles = list(queue.enqueue_many(jobs))
+    system.warehouse.release()
     done(first)
     before = system.warehouse.counts()
     failed = []
@@ -276,12 +279,13 @@ def _run(command: list[str], system: System, answer: str = "") -> subprocess.Com
 
 def test_a_read_waits_for_the_job_it_comes_after_and_holds_up_no_other(system: System, table: str, filled: str) -> None:
     slow = {"on": "ExecuteStatement", "match": f"^MERGE INTO `shop`.`sales`.`{filled.split('.')[2]}`"}
-    system.warehouse.fault({**slow, "times": 1, "action": "delay", "seconds": 1})
+    system.warehouse.fault({**slow, "times": 1, "action": "hold"})
     update = system.queue.update(filled, key={"id": 1}, updates={"name": "late"})
     after = system.queue.read(filled, columns="id,name", order_by="id", limit=1, after=update.id)
     other = system.queue.read(filled, columns="id,name", order_by="id", limit=1)
     assert other.result(timeout=30).data == [{"id": 1, "name": "n1"}]
     assert not update.status().final
+    system.warehouse.release()
     assert after.result(timeout=30).data == [{"id": 1, "name": "late"}]
     with pytest.raises(JobFailed, match="no job of this id is known"):
         system.queue.read(filled, after="never-enqueued").result(timeout=30)

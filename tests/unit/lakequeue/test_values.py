@@ -1,6 +1,7 @@
 """Every value reaches the statement as it was given and comes back as it was, or is refused before it is sent."""
 
 import json
+import time
 from collections.abc import Callable
 from datetime import UTC, date, datetime, timedelta, timezone
 from decimal import Decimal
@@ -271,10 +272,11 @@ def test_a_value_that_does_not_fit_is_refused(sql: str, value: JsonValue, proble
 @pytest.mark.parametrize(
     "text", ["1" * 1_000_000 + "x", "1" * 1_000_001, "0." + "0" * 1_000_000 + "1", " " * 1_000_000]
 )
-@pytest.mark.timeout(5)
 def test_long_text_is_refused_in_no_time(sql: str, text: str) -> None:
+    began = time.process_time()
     with pytest.raises(ValueProblem):
         encoder(parse_type(sql))(text)
+    assert time.process_time() - began < 1
 
 
 def test_a_problem_says_where_it_lies() -> None:
