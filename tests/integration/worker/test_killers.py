@@ -223,7 +223,7 @@ def test_a_suspect_runs_with_nothing_beside_it(
         queue.enqueue(job(0, table)).result(timeout=30)
     lane = keys.lane_of("write", tables[0])
     with redis.Redis.from_url(redis_url) as client:
-        client.hset(keys.load(lane), mapping={"by": "dead", "size": 1, "alone": 1})  # as a second killed worker leaves it
+        client.hset(keys.load(lane), mapping={"by": "dead", "size": 1, "alone": 1})  # as two killed ones leave it
         client.sadd(keys.hand("dead"), lane)
     warehouse.fault({"on": "ExecuteStatement", "match": "INSERT INTO `shop`.`sales`.`t0`", "action": "hold"})
     suspect = queue.enqueue(job(1, tables[0]))
