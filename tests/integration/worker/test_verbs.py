@@ -281,6 +281,7 @@ def test_a_read_waits_for_the_job_it_comes_after_and_holds_up_no_other(system: S
     slow = {"on": "ExecuteStatement", "match": f"^MERGE INTO `shop`.`sales`.`{filled.split('.')[2]}`"}
     system.warehouse.fault({**slow, "times": 1, "action": "hold"})
     update = system.queue.update(filled, key={"id": 1}, updates={"name": "late"})
+    until(lambda: system.warehouse.held() == 1, "it is under way")
     after = system.queue.read(filled, columns="id,name", order_by="id", limit=1, after=update.id)
     other = system.queue.read(filled, columns="id,name", order_by="id", limit=1)
     assert other.result(timeout=30).data == [{"id": 1, "name": "n1"}]

@@ -59,7 +59,7 @@ def test_a_reply_dropped_before_the_statement_ran_is_no_execution(
 
 
 def test_a_read_timeout_is_one_execution(warehouse: LocalWarehouse, where: Target, connection: Connection) -> None:
-    impatient = Connection(where, statement_timeout_s=5, socket_timeout_s=2)
+    impatient = Connection(where, statement_timeout_s=5, socket_timeout_s=1)
     impatient.execute(ROWS)
     warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT", "times": 1, "action": "delay", "seconds": 4})
     assert failure_of(impatient) == ("unknown", "answer")
