@@ -24,7 +24,6 @@ SECRET = "planted8c1f"
 ORDERS, PRICES, STOCK = "shop.sales.orders", "shop.sales.prices", "shop.sales.stock"
 NONE: Mapping[str, str] = MappingProxyType({})
 COLUMNS = "id BIGINT, note STRING, created_at TIMESTAMP, updated_at TIMESTAMP, _job_id STRING"
-"""A retry waits for hours, so that a test sees it wait."""
 
 
 @dataclass

@@ -170,7 +170,7 @@ def test_one_of_many_creators_wins_and_none_fails(shared: LocalWarehouse, client
 
 @pytest.mark.alone
 def test_a_commit_takes_its_time_and_hides_until_then(tmp_path: Path) -> None:
-    server = LocalWarehouse(tmp_path / "warehouse", options=("--commit-ms", "700"))
+    server = LocalWarehouse(tmp_path / "warehouse", options=("--commit-ms", "1500"))
     try:
         with server.connect() as writing, server.connect() as reading:
             writer, reader = Client(writing, "s"), Client(reading, "s")
@@ -183,17 +183,17 @@ def test_a_commit_takes_its_time_and_hides_until_then(tmp_path: Path) -> None:
                 answered = 0
                 while not inserted.done():
                     found = reader.run("SELECT a FROM t")
-                    assert found == [] or time.monotonic() - began >= 0.7
+                    assert found == [] or time.monotonic() - began >= 1.5
                     answered += not inserted.done()
-                assert answered
-                assert time.monotonic() - began >= 0.7
+                assert answered >= 5
+                assert time.monotonic() - began >= 1.5
             assert reader.run("SELECT a FROM t") == [(1,)]
             began = time.monotonic()
             with server.connect() as other:
                 together(
                     [lambda: writer.run("INSERT INTO t VALUES (2)"), lambda: Client(other, "s").run("DELETE FROM t")]
                 )
-            assert time.monotonic() - began >= 1.4
+            assert time.monotonic() - began >= 3.0
     finally:
         server.stop()
 

@@ -26,7 +26,7 @@ OUTAGE_S = 10.0
 CAP_S = 1.0
 """The longest wait between two probes."""
 
-AFTERWARDS_S = CAP_S + 2.0
+AFTERWARDS_S = CAP_S + 1.0
 """After the end of an outage every table goes on within this, and what the machine takes for two jobs a table."""
 
 PROBES = 40
