@@ -70,7 +70,7 @@ def with_tls_checked(url: str) -> str:
     return url + ("&" if parts.query else "?") + "ssl_cert_reqs=required"
 
 
-app = Celery("lakequeue", amqp="worker.broker:AMQP")
+app = Celery("lakequeue", amqp="worker.broker:AMQP", loader="worker.chords:Loader")
 app.add_defaults(configuration)
 app.steps["worker"].add(IntakeStep)
 

@@ -1,7 +1,8 @@
 """What follows a finished job, as Celery's trace does it: links, the rest of a chain, error links, parts of a chord.
 
 An item leaves the outbox after its messages were sent: a crash between the two sends them again, with the same ids,
-and our own jobs are told apart by those. celery 5.7: `celery/app/trace.py`, `celery/backends/base.py`.
+and our own jobs are told apart by those. A chord whose parts are all there is an item, too. celery 5.7:
+`celery/app/trace.py`, `celery/backends/base.py`.
 """
 
 from __future__ import annotations
@@ -9,19 +10,18 @@ from __future__ import annotations
 import json
 import logging
 import time
-from collections.abc import Iterable
 from typing import Any
-from uuid import NAMESPACE_URL, uuid5
 
 import redis
 from celery import Celery
 from celery.app.task import Context
-from celery.canvas import maybe_signature
 from kombu.exceptions import OperationalError
 from lakequeue import keys
 from redis.exceptions import ReadOnlyError
 
+from worker import chords
 from worker.loop import Loop
+from worker.signatures import listed, send_errbacks, send_links, send_next
 
 log = logging.getLogger(__name__)
 
@@ -58,7 +58,10 @@ class Outbox:
             return False
         try:
             item = json.loads(raw)
-            follow(self._app, item["after"], item["record"])
+            if "chord" in item:
+                chords.finish(self._app, item["chord"])
+            else:
+                follow(self._app, item["after"], item["record"])
         except ReadOnlyError:
             # The server was demoted under the backend's connections, which Celery keeps: the next try makes them anew.
             self._app.backend.client.connection_pool.disconnect()
@@ -98,64 +101,17 @@ class Outbox:
 def follow(app: Celery, after: dict[str, Any], record: dict[str, Any]) -> None:
     """Send what follows one finished job; `after` is what its message asked for."""
     state, result = record["status"], record["result"]
-    job_id = after["id"]
+    job_id, root_id = after["id"], after["root_id"] or after["id"]
     chain = after["chain"] or []
-    sent = {"parent_id": job_id, "root_id": after["root_id"] or job_id}
     if state == "SUCCESS":
-        for place, callback in enumerate(_listed(after["callbacks"])):
-            _signature(app, callback, f"{job_id}/link/{place}").apply_async((result,), **sent)
-        if chain:
-            following = _signature(app, chain[-1], f"{job_id}/chain/{len(chain)}")
-            following.apply_async((result,), chain=chain[:-1], **sent)
-    request = Context(
-        {
-            "id": job_id,
-            "task": after["task"],
-            "root_id": after["root_id"],
-            "parent_id": after["parent_id"],
-            "group": after["group"],
-            "group_index": after["group_index"],
-            "chord": after["chord"],
-        }
-    )
+        sent = {"parent_id": job_id, "root_id": root_id}
+        send_links(app, after["callbacks"], result, job_id, **sent)
+        send_next(app, chain, result, job_id, **sent)
     value = result if state == "SUCCESS" else app.backend.exception_to_python(result)
     if after["chord"]:
+        asked = ("id", "task", "root_id", "parent_id", "group", "group_index", "chord")
+        request = Context({name: after[name] for name in asked})
         app.backend.on_chord_part_return(request, state, value)
     if state == "FAILURE":
-        # The steps of a chain that will not run fail with it, so that whoever waits for the last one is told.
-        app.backend._fail_chain(chain, value)
-        for place, errback in enumerate(_listed(after["errbacks"])):
-            _signature(app, errback, f"{job_id}/errback/{place}").apply_async((job_id,), **sent)
-
-
-def _listed(signatures: Any) -> Iterable[dict[str, Any]]:
-    if not signatures:
-        return []
-    return signatures if isinstance(signatures, list) else [signatures]
-
-
-def _signature(app: Celery, stored: dict[str, Any], place: str) -> Any:
-    return maybe_signature(with_ids(stored, place), app=app)
-
-
-def with_ids(stored: dict[str, Any], place: str) -> dict[str, Any]:
-    """A signature in which every task and group has an id: those without get one that follows from their place."""
-    signature: dict[str, Any] = json.loads(json.dumps(stored))  # a copy in which nothing is shared
-    _give_ids(signature, place)
-    return signature
-
-
-def _give_ids(signature: dict[str, Any], place: str) -> None:
-    kind = signature.get("subtask_type")
-    if kind not in ("chain", "chord"):  # their id is that of their last task
-        options = signature.setdefault("options", {})
-        if not options.get("task_id"):
-            options["task_id"] = str(uuid5(NAMESPACE_URL, f"lakequeue:{place}"))
-    if kind not in ("group", "chain", "chord"):
-        return
-    kwargs = signature.get("kwargs") or {}
-    for name in ("tasks", "header", "body"):
-        inner = kwargs.get(name)
-        for i, each in enumerate(inner if isinstance(inner, list) else [inner]):
-            if isinstance(each, dict):
-                _give_ids(each, f"{place}/{name}/{i}")
+        chords.fail_steps(app, chain[::-1], value)
+        send_errbacks(app, listed(after["errbacks"]), job_id, root_id)

@@ -13,7 +13,7 @@ from lakequeue import wire
 from lakequeue.jobs import parse_job
 
 from worker.admission import Admission, admission, conflict
-from worker.outbox import with_ids
+from worker.signatures import with_ids
 
 NOW = datetime(2030, 1, 31, 12, tzinfo=UTC)
 VALUES = st.recursive(
