@@ -49,7 +49,7 @@ def made(app: Celery, stored: dict[str, Any], place: str) -> Any:
 
 
 def with_ids(stored: dict[str, Any], place: str) -> dict[str, Any]:
-    """A signature in which each task, group and chord has an id: those without get one that follows from their place."""
+    """A signature in which each task, group and chord has an id: one without gets one that follows from its place."""
     signature: dict[str, Any] = json.loads(json.dumps(stored))  # a copy in which nothing is shared
     _give_ids(signature, place)
     return signature
