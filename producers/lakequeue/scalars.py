@@ -19,12 +19,14 @@ Encode = Callable[[JsonValue], str | None]
 MAX_STRING_CHARS = 20_000_000
 
 _INT_RANGES = {"BIGINT": 63, "INT": 31, "SMALLINT": 15, "TINYINT": 7}
-_INTEGER = re.compile(r"0|-?[1-9][0-9]*")
+# As CSV files spell whole numbers too: 007, +5, and 1.0 where a column once held a null as a float.
+_INTEGER = re.compile(r"([+-]?)([0-9]++)(?:\.0++)?")
 _NUMBER = re.compile(r"([+-]?)(?=\.?[0-9])([0-9]*)(?:\.([0-9]*))?(?:[eE]([+-]?[0-9]{1,9}))?")
 _DATE = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}")
+# ` UTC` and ` -0500` are how BigQuery, Ruby and git write an offset; a CHAR column pads with blanks.
 _TIMESTAMP = re.compile(
-    r"[0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.([0-9]+))?)?"
-    r"(Z|[+-][0-9]{2}(?::?[0-9]{2})?)?"
+    r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.([0-9]+))?)?)"
+    r"(Z| ?UTC| ?[+-][0-9]{2}(?::?[0-9]{2})?)? *"
 )
 _INFINITIES = ("NaN", "Infinity", "-Infinity")
 
@@ -39,9 +41,11 @@ def integer_encoder(kind: str) -> Encode:
         elif value is None:
             return None
         elif isinstance(value, str):
-            if not _INTEGER.fullmatch(value):
+            match = _INTEGER.fullmatch(value)
+            if not match:
                 raise ValueProblem("bad_format", f"{kind} takes a whole number, as in 42; the text is none")
-            number = int(value) if len(value) <= 20 else high + 1
+            digits = match[2].lstrip("0") or "0"
+            number = int(match[1] + digits) if len(digits) <= 19 else high + 1
         else:
             raise wrong_type(kind, "a whole number", value)
         if low <= number <= high:
@@ -153,6 +157,8 @@ def encode_boolean(value: JsonValue) -> str | None:
     if value is None:
         return None
     if isinstance(value, str):
+        if (lower := value.lower()) in ("true", "false"):
+            return lower
         raise ValueProblem("bad_format", "BOOLEAN takes true or false; the text is neither")
     raise wrong_type("BOOLEAN", "true or false", value)
 
@@ -235,10 +241,13 @@ def _moment(kind: str, example: str, value: JsonValue) -> datetime:
     match = _TIMESTAMP.fullmatch(value)
     if not match:
         raise ValueProblem("bad_format", f"{kind} takes an ISO timestamp such as {example}")
-    if match[1] and len(match[1]) > 6:
-        raise ValueProblem("bad_format", f"{kind} keeps microseconds: at most 6 fraction digits")
+    written, fraction, offset = match.groups()
+    if fraction and len(fraction) > 6:
+        if fraction[6:].strip("0"):
+            raise ValueProblem("bad_format", f"{kind} keeps microseconds: only zeros may follow 6 fraction digits")
+        written = written[: 6 - len(fraction)]
     try:
-        return datetime.fromisoformat(value)
+        return datetime.fromisoformat(written + (offset or "").lstrip().replace("UTC", "Z"))
     except ValueError:
         raise ValueProblem("out_of_range", f"no such moment; {kind} holds the years 0001 to 9999") from None
 
