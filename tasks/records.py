@@ -17,7 +17,7 @@ _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":"), allow_nan=F
 
 @dataclass(frozen=True, slots=True)
 class Member:
-    """What of a job every record of it repeats. Its id is safe inside JSON."""
+    """What of a job every record of it repeats."""
 
     id: str
     task: str
@@ -213,6 +213,6 @@ def _record(
     before = f',"history":{_dumps(tries)}' if tries else ""
     return (
         f'{{"status":"{state}","result":{result},"traceback":null,"children":[],"date_done":{done},'
-        f'"task_id":"{member.id}","name":{_dumps(member.task)},"table":{_dumps(member.table)},"rows":{member.rows},'
+        f'"task_id":{_dumps(member.id)},"name":{_dumps(member.task)},"table":{_dumps(member.table)},"rows":{member.rows},'
         f'"digest":{_dumps(member.digest)},"enqueued_at":{_dumps(member.enqueued_at)}{parent}{replay}{before}}}'
     )

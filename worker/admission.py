@@ -10,8 +10,10 @@ from hashlib import blake2b
 from typing import Any, Literal
 
 from lakequeue import wire
+from lakequeue.bodies import body_text
 from lakequeue.errors import InvalidJob
 from lakequeue.identifiers import check_job_id
+from lakequeue.problems import quoted
 
 from tasks import records
 from tasks.records import Member, Outcome
@@ -70,20 +72,25 @@ def conflict(given: Admission, now: datetime) -> Admission:
 def _admission(raw: bytes, now: datetime) -> Admission:
     try:
         received = wire.parse(raw)
-        check_job_id(received.id)
     except ValueError as exc:
-        known = _headers_alone(raw)
+        known = _sender(raw)
         if known is None:
             return _unreadable(raw, str(exc), now)
         return _bad(raw, known, known.digest, InvalidJob(str(exc), {"errors": []}), now)
     digest = wire.digest_of(received)
     try:
+        check_job_id(received.id)
+    except ValueError as exc:
+        if not received.id:
+            return _unreadable(raw, str(exc), now)
+        error = InvalidJob(f"{exc}; this one is {quoted(received.id)}: give another task_id", {"errors": []})
+        return _bad(raw, received, digest, error, now)
+    try:
         if received.task not in wire.TASKS:
             raise InvalidJob(wire.unknown_task(), {"errors": []})
         job = wire.to_job(received)
         encoded = wire.admit(job, received, now=now)
-        due = wire.moment(received.eta, "eta")
-        expires = wire.moment(received.expires, "expires")
+        due, expires = wire.due_at(received), wire.expires_at(received)
     except InvalidJob as exc:
         return _bad(raw, received, digest, exc, now)
     callbacks = _callbacks(received)
@@ -106,25 +113,48 @@ def _admission(raw: bytes, now: datetime) -> Admission:
     )
 
 
-def _headers_alone(raw: bytes) -> wire.Received | None:
-    """Who sent a message whose body cannot be read (NaN in it, or pickle), so that the sender can be told."""
+def _sender(raw: bytes) -> wire.Received | None:
+    """Who sent a message that is no job, so that the sender can be told, and what follows the job."""
     try:
-        headers = json.loads(raw)["headers"]
-        job_id = check_job_id(headers["id"])
+        envelope = json.loads(raw)
+        headers = envelope.get("headers") or {}
     except Exception:
         return None
-    task = headers.get("task")
+    try:
+        body = json.loads(body_text(envelope))  # one with NaN in it, say
+        inside, embed = (body, body) if isinstance(body, dict) else ({}, body[2])
+    except Exception:  # no JSON
+        inside, embed = {}, {}
+    properties = envelope.get("properties")
+    correlation = properties.get("correlation_id") if isinstance(properties, dict) else None
+    job_id = headers.get("id") or inside.get("id") or correlation  # the last of a pickled body of protocol 1
+    if not isinstance(job_id, str) or not job_id:
+        return None
+    task = headers.get("task") or inside.get("task")
     name = task if isinstance(task, str) else "records.unknown"
-    return wire.Received(job_id, name, {}, _hash(raw), "", 0, job_id, None)
+    return wire.Received(
+        job_id,
+        name,
+        {},
+        _hash(raw),
+        "",
+        0,
+        job_id,
+        None,
+        embed=embed if isinstance(embed, dict) else {},
+        group=headers.get("group") or inside.get("taskset"),
+    )
 
 
 def _bad(raw: bytes, received: wire.Received, digest: str, error: InvalidJob, now: datetime) -> Admission:
+    """A message that fails under its sender's id; its dead letter has an id that every command takes."""
     member = _member(received, "", 0, digest, now)
     at = wire.isoformat(now)
     details = {"error": "INVALID_JOB", **error.details}
     outcome = records.failed(member, message=error.message, details=details, error="INVALID_JOB", finished_at=at)
+    kept = member if _is_job_id(received.id) else replace(member, id="refused-" + _hash(raw))
     letter = records.dead_letter(
-        member, message=raw, reason=error.message, details=details, committed="not_committed", at=at
+        kept, message=raw, reason=error.message, details=details, committed="not_committed", at=at
     )
     return Admission(
         "bad",
@@ -133,11 +163,19 @@ def _bad(raw: bytes, received: wire.Received, digest: str, error: InvalidJob, no
         digest,
         outcome.record,
         callbacks=_callbacks(received),
-        letter_id=received.id,
+        letter_id=kept.id,
         letter=letter,
         member=member,
         outcome=outcome,
     )
+
+
+def _is_job_id(text: str) -> bool:
+    try:
+        check_job_id(text)
+    except ValueError:
+        return False
+    return True
 
 
 def _unreadable(raw: bytes, reason: str, now: datetime) -> Admission:

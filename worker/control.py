@@ -14,6 +14,7 @@ import redis
 from celery.worker.control import control_command, inspect_command, nok, ok
 from lakequeue import keys
 from lakequeue.identifiers import check_job_id
+from lakequeue.problems import quoted
 from lakequeue.wire import QUEUE
 
 from worker.lane import Desk, Running
@@ -51,20 +52,23 @@ class Control:
     def revoke(self, state: Any, task_id: str | list[str], **options: Any) -> dict[str, Any]:
         """Revoke jobs by id that are not running yet. A batch under way is never torn apart: `terminate` adds nothing.
 
-        Every worker is told, and the first does it.
+        Every worker is told, and the first does it. What can be no job's id is left out, and named.
         """
-        ids = task_id if isinstance(task_id, list) else [task_id]
+        ids, wrong = [], []
+        for each in task_id if isinstance(task_id, list) else [task_id]:
+            try:
+                ids.append(check_job_id(each))
+            except ValueError as exc:
+                wrong.append(f"{quoted(each)}: {exc}")
         try:
-            for each in ids:
-                check_job_id(each)
             found = self._desk.store.revoke(ids, reason="revoked", expires_s=self._desk.settings.result_expires_s)
-        except ValueError as exc:
-            return nok(str(exc))  # type: ignore[no-any-return]
         except redis.RedisError as exc:
             return nok(f"redis: {type(exc).__name__}")  # type: ignore[no-any-return]
         if done := [each for each, was in found.items() if was in ("QUEUED", "RETRY", "UNKNOWN")]:
             self._revoked(done)
         left = {each: was for each, was in found.items() if was not in ("QUEUED", "RETRY", "UNKNOWN", "REVOKED")}
+        if wrong:
+            return nok(f"tasks {ids} flagged as revoked, but not {'; '.join(wrong)}")  # type: ignore[no-any-return]
         told = f"tasks {ids} flagged as revoked"
         return ok(told if not left else f"{told}, but for these, which are left: {left}")  # type: ignore[no-any-return]
 

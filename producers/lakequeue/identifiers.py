@@ -16,7 +16,10 @@ MAX_NAME_CHARS = 255
 _NOT_IN_OBJECTS = re.compile(r"[\x00-\x20./\x7f`\ud800-\udfff]")
 # Delta takes ` ,;{}()\n\t=` in column names only under column mapping, which tables need not have.
 _NOT_IN_COLUMNS = re.compile(r"[\x00-\x20,;{}()=\x7f\ud800-\udfff]")
-_JOB_ID = re.compile(r"[A-Za-z0-9._:-]{1,128}")
+# Ids stand unescaped in JSON, in lists with blanks between, in pages and in terminals: whatever is seen there as it is.
+_JOB_ID = re.compile(
+    r"[^\s\x00-\x20\x7f-\xa0\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\"'`\\<>&]{1,255}"
+)
 
 
 @dataclass(frozen=True, slots=True, order=True)
@@ -84,7 +87,7 @@ def check_column_name(name: str) -> str:
 
 def check_job_id(text: str) -> JobId:
     if not isinstance(text, str) or not _JOB_ID.fullmatch(text):
-        raise ValueError("a job id is 1 to 128 of A-Z a-z 0-9 . _ : -")
+        raise ValueError("a job id is 1 to 255 visible characters, without blanks, quotes, backslashes and < > &")
     return JobId(text)
 
 

@@ -3,8 +3,9 @@
 A message is kombu's JSON envelope for Redis, its body `[args, kwargs, embed]` as text (no `body_encoding`).
 The kwargs are the job's fields. Headers beyond Celery's: `digest` (of kind and fields), `enqueued_at` (ISO 8601, UTC)
 and `rows`; a replay has `replay_of`, the ids of the jobs it repeats, oldest first, and `replay_since`, when the oldest
-was enqueued. Messages that others send, in the list `records`, lack the first three and have a body in base64; a worker
-reads them with `parse`, and `admit`s them: from there on they are like any other.
+was enqueued. Messages that others send, in the list `records`, lack the first three and have a body in base64, perhaps
+compressed, perhaps of protocol 1; a worker reads them with `parse`, and `admit`s them: from there on they are like any
+other.
 https://docs.celeryq.dev/en/stable/internals/protocol.html
 """
 
@@ -13,13 +14,13 @@ from __future__ import annotations
 import json
 import os
 import socket
-from base64 import b64decode
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from hashlib import blake2b
 from typing import Any, Literal
 
+from lakequeue.bodies import UnreadableBody, read_body
 from lakequeue.errors import InvalidJob
 from lakequeue.identifiers import check_job_id
 from lakequeue.jobs import Job, parse_job
@@ -59,7 +60,7 @@ class Encoded:
 
 @dataclass(frozen=True, slots=True)
 class Received:
-    """A message as the intake reads it; `kwargs` are not validated yet.
+    """A message as the intake reads it; `id` and `kwargs` are not validated yet.
 
     `eta` and `expires` are ISO 8601 as they were sent; `embed` and the group are what Celery does after the task.
     """
@@ -82,6 +83,8 @@ class Received:
     """The jobs that this one repeats, oldest first: any of them may have been committed."""
     replay_since: str = ""
     """When the oldest of them was enqueued: rows that are older come from another job that had its id."""
+    naive_is_utc: bool = False
+    """Whether the message says that times without an offset are UTC, as protocol 1 does by `utc`."""
 
 
 class NotAMessage(ValueError):
@@ -137,7 +140,7 @@ def admit(job: Job, received: Received, *, now: datetime) -> Encoded:
     table, op, job_id = str(job.table_name), job.op, received.id
     kwargs = _dumps(job.fields())
     digest, at, rows = _digest(op, kwargs), isoformat(now), job.row_count
-    eta, expires = moment(received.eta, "eta"), moment(received.expires, "expires")
+    eta, expires = due_at(received), expires_at(received)
     headers = {
         "lang": "py",
         "task": received.task,
@@ -170,7 +173,7 @@ def admit(job: Job, received: Received, *, now: datetime) -> Encoded:
     }
     message = (
         f'{{"body":{_text(f"[[],{kwargs},{_EMBED}]")},"content-encoding":"utf-8","content-type":"application/json",'
-        f'"headers":{json.dumps(headers)},"properties":{json.dumps(properties)}}}'
+        f'"headers":{_text(headers)},"properties":{_text(properties)}}}'
     )
     record: dict[str, Any] = {
         "status": "QUEUED",
@@ -217,7 +220,7 @@ def decode(message: bytes) -> Received:
 
 
 def parse(message: bytes) -> Received:
-    """Read a protocol-2 message of any task, with whatever arguments.
+    """Read a message of protocol 2 or 1, of any task, with whatever arguments.
 
     Raises:
         NotAMessage: the bytes are none in JSON.
@@ -225,14 +228,15 @@ def parse(message: bytes) -> Received:
     try:
         envelope = read_message(message)
         headers = envelope["headers"]
-        properties = envelope.get("properties") or {}
-        body = envelope["body"]
-        if properties.get("body_encoding") == "base64":
-            body = b64decode(body, validate=True)
-        args, kwargs, embed = read_message(body)
+        body = read_body(envelope)
+        if isinstance(body, dict):
+            headers, body = _of_protocol_1(headers, body)
+        args, kwargs, embed = body
         job_id, task = headers["id"], headers["task"]
+    except UnreadableBody as exc:
+        raise NotAMessage(str(exc)) from exc
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise NotAMessage(f"not a Celery protocol-2 message in JSON: {type(exc).__name__}") from exc
+        raise NotAMessage(f"not a Celery message in JSON, of protocol 2 or 1: {type(exc).__name__}") from exc
     if not isinstance(job_id, str) or not isinstance(kwargs, dict) or not isinstance(args, list):
         raise NotAMessage("a message needs a string id, a list of args and an object of kwargs")
     if _plain(task) is None:
@@ -259,7 +263,16 @@ def parse(message: bytes) -> Received:
         group_index=index if isinstance(index, int) else None,
         replay_of=replay_of,
         replay_since=_aware(headers.get("replay_since")),
+        naive_is_utc=headers.get("utc") is True,
     )
+
+
+def _of_protocol_1(headers: dict[str, Any], body: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:
+    """Headers and body as protocol 2 has them; protocol 1 has all in the body (`celery/worker/strategy.py`)."""
+    embed = {name: body.get(name) for name in ("callbacks", "errbacks", "chord")}
+    group = body.get("taskset") or body.get("group")
+    known = {**body, **(headers or {}), "group": group, "utc": body.get("utc")}
+    return known, [body.get("args") or [], body.get("kwargs") or {}, embed]
 
 
 def summary(table: str, op: str, rows: int, replay_of: Sequence[str] = ()) -> str:
@@ -312,21 +325,30 @@ def digest_of(received: Received) -> str:
     return _digest(received.task, json.dumps([received.args, received.kwargs], sort_keys=True))
 
 
-def moment(text: Any, header: str) -> str | None:
-    """A point in time from a message's header, in the form of `isoformat`; without an offset it is UTC.
+def due_at(received: Received) -> str | None:
+    """A message's `eta`, in the form of `isoformat`; InvalidJob if that is no point in time."""
+    return _moment(received.eta, "eta", naive_is_utc=received.naive_is_utc)
 
-    Raises:
-        InvalidJob: it is no ISO 8601.
-    """
-    if text is None:
+
+def expires_at(received: Received) -> str | None:
+    """A message's `expires`, in the form of `isoformat`; InvalidJob if that is no point in time."""
+    return _moment(received.expires, "expires", naive_is_utc=received.naive_is_utc)
+
+
+def _moment(given: Any, header: str, *, naive_is_utc: bool) -> str | None:
+    if given is None:
         return None
+    problems = Problems()
     try:
-        at = datetime.fromisoformat(text)
-        return isoformat(at if at.tzinfo else at.replace(tzinfo=UTC))
+        at = datetime.fromisoformat(given)
+        if at.tzinfo or naive_is_utc:
+            return isoformat(at if at.tzinfo else at.replace(tzinfo=UTC))
+        # Celery reads it as UTC, whatever the sender's timezone is: what was meant cannot be known here.
+        msg = "a time without an offset: give an aware datetime, such as datetime.now(UTC) + timedelta(hours=1)"
+        problems.add("no_offset", (header,), msg)
     except (ValueError, TypeError, OverflowError):
-        problems = Problems()
         problems.add("bad_time", (header,), "expected a time in ISO 8601, such as 2030-01-31T12:00:00+00:00")
-        raise problems.as_invalid_job("a job") from None
+    raise problems.as_invalid_job("a job")
 
 
 def to_job(received: Received) -> Job:

@@ -107,7 +107,8 @@ def test_status_prints_each_state_and_fails_for_an_unknown_id(run: Run, queue: Q
     known, nobody, bad = lines(done.stdout)
     assert (known["id"], known["state"], known["table"], known["rows"]) == ("known", "QUEUED", "main.s.t", 1)
     assert (nobody["id"], nobody["state"], nobody["error"]) == ("nobody", "UNKNOWN", True)
-    assert (bad["state"], bad["message"]) == ("UNKNOWN", "a job id is 1 to 128 of A-Z a-z 0-9 . _ : -")
+    assert bad["state"] == "UNKNOWN"
+    assert "a job id is 1 to 255 visible characters" in str(bad["message"])
     assert (done.returncode, done.stderr) == (1, "")
     assert run("status", "known").returncode == 0
 

@@ -196,7 +196,7 @@ def test_what_is_no_job_stays_with_a_clear_error_and_the_others_go_on(
     assert all(isinstance(each.error, InvalidJob) for each in done[1:3])
     assert done[1].error is not None
     assert done[1].error.details["errors"][0]["loc"] == ["data"]
-    assert "no job: not a Celery protocol-2 message" in str(done[2].error)
+    assert "no job: not a Celery message in JSON" in str(done[2].error)
     assert listed(queue) == ["bad", "unreadable-1"]
 
 

@@ -2,14 +2,23 @@
 
 from __future__ import annotations
 
+import bz2
+import gzip
 import json
+import lzma
+import zlib
 from base64 import b64encode
+from collections.abc import Callable
 from datetime import UTC, datetime
 from typing import Any
 
+import pyarrow
+import pytest
 from hypothesis import given
 from hypothesis import strategies as st
 from lakequeue import wire
+from lakequeue.bodies import MAX_BODY_BYTES
+from lakequeue.identifiers import check_job_id
 from lakequeue.jobs import parse_job
 
 from worker.admission import Admission, admission, conflict
@@ -74,12 +83,126 @@ def test_a_job_is_the_same_through_either_door() -> None:
     assert json.loads(slow.record) == json.loads(fast.record)
 
 
-def test_times_without_an_offset_are_utc_and_the_past_is_no_delay() -> None:
-    assert admission(message(job(), eta="2030-01-31T12:00:05"), NOW).due == NOW.timestamp() + 5
+def test_a_job_is_delayed_by_an_eta_in_the_future_alone() -> None:
+    assert admission(message(job(), eta="2030-01-31T12:00:05+00:00"), NOW).due == NOW.timestamp() + 5
     assert admission(message(job(), eta="2030-01-31T13:00:05+01:00"), NOW).due == NOW.timestamp() + 5
     assert admission(message(job(), eta="2030-01-31T11:59:59+00:00"), NOW).due is None
     assert admission(message(job(), expires="2030-01-31T11:59:59+00:00"), NOW).verdict == "late"
     assert admission(message(job(), eta=5), NOW).verdict == "bad"
+
+
+@pytest.mark.parametrize("header", ["eta", "expires"])
+def test_a_time_without_an_offset_is_refused_since_nobody_can_know_which_was_meant(header: str) -> None:
+    found = admission(message(job(), **{header: "2030-01-31T12:00:05"}), NOW)
+    assert failure(found) == (
+        "a-1",
+        f"a job: {header}: a time without an offset: give an aware datetime, such as "
+        "datetime.now(UTC) + timedelta(hours=1)",
+    )
+
+
+def failure(found: Admission) -> tuple[str, str]:
+    """Whose failure a message is, and how its text begins."""
+    record = json.loads(found.record)
+    assert (found.verdict, record["status"], record["result"]["exc_type"]) == ("bad", "FAILURE", "JobFailed")
+    return record["task_id"], record["result"]["exc_message"][0]
+
+
+TAKEN_IDS = ["orders/2024/17", "größe@shop", "x" * 255, "a,b=c"]
+
+
+@pytest.mark.parametrize("job_id", TAKEN_IDS)
+def test_an_id_of_visible_characters_is_a_jobs_own(job_id: str) -> None:
+    found = admission(message(job(), id=job_id), NOW)
+    assert (found.verdict, found.id) == ("job", job_id)
+    assert json.loads(found.record)["task_id"] == wire.decode(found.message.encode()).id == job_id
+    assert f'"id": "{job_id}"' in found.message  # as the scripts look for it
+
+
+REFUSED_IDS = ["a b", "a\nb", 'say "a"', "back\\slash", "x" * 256, "x" * 100_000, "<b>"]
+
+
+@pytest.mark.parametrize("job_id", REFUSED_IDS)
+def test_an_id_that_is_not_taken_fails_under_itself(job_id: str) -> None:
+    errback = {"task": "shop.alarm", "args": [], "kwargs": {}}
+    body = [[], {"table": "a.b.c", "data": [{"id": 1}]}, {"errbacks": [errback], "chord": {"task": "shop.done"}}]
+    found = admission(message(body, id=job_id), NOW)
+    told_to, text = failure(found)
+    assert found.id == told_to == job_id
+    assert "a job id is 1 to 255 visible characters" in text
+    assert "give another task_id" in text
+    callbacks = json.loads(found.callbacks)
+    assert (callbacks["id"], callbacks["errbacks"], callbacks["chord"]) == (job_id, [errback], {"task": "shop.done"})
+    check_job_id(found.letter_id)
+    assert json.loads(found.letter)["id"] == found.letter_id
+
+
+COMPRESSIONS: dict[str, Callable[[bytes], bytes]] = {
+    "application/x-gzip": zlib.compress,
+    "application/gzip": gzip.compress,
+    "application/x-bz2": bz2.compress,
+    "application/x-lzma": lzma.compress,
+    "application/zstd": lambda body: pyarrow.compress(body, codec="zstd", asbytes=True),
+    "application/x-brotli": lambda body: pyarrow.compress(body, codec="brotli", asbytes=True),
+}
+
+
+@pytest.mark.parametrize("compression", COMPRESSIONS)
+def test_a_compressed_body_is_read(compression: str) -> None:
+    plain = admission(message(job()), NOW)
+    found = admission(compressed(compression, job()), NOW)
+    assert (found.verdict, found.digest, found.message) == ("job", plain.digest, plain.message)
+
+
+@pytest.mark.parametrize("compression", ["application/x-gzip", "application/zstd"])
+def test_a_body_that_grows_beyond_the_bound_fails_and_is_not_read(compression: str) -> None:
+    found = admission(compressed(compression, job(data=[{"id": "x" * MAX_BODY_BYTES}])), NOW)
+    assert failure(found)[1].startswith("the arguments are larger than 16,000,000 bytes: send the rows in several jobs")
+
+
+@pytest.mark.parametrize("compression", [*COMPRESSIONS, "application/x-new"])
+def test_a_body_that_is_not_compressed_as_it_says_fails_under_its_senders_id(compression: str) -> None:
+    assert failure(admission(message(job(), compression=compression), NOW))[0] == "a-1"
+
+
+def compressed(compression: str, body: Any) -> bytes:
+    encoded = b64encode(COMPRESSIONS[compression](json.dumps(body).encode())).decode()
+    sent = {"id": "a-1", "task": "records.write", "lang": "py", "compression": compression}
+    return json.dumps({"body": encoded, "headers": sent, "properties": {"body_encoding": "base64"}}).encode()
+
+
+@pytest.mark.parametrize("serializer", ["pickle", "yaml", "msgpack"])
+@pytest.mark.parametrize("protocol", [2, 1])
+def test_arguments_in_another_form_than_json_fail_and_are_not_read(serializer: str, protocol: int) -> None:
+    types = {"pickle": "python-serialize", "yaml": "yaml", "msgpack": "msgpack"}
+    headers = {"id": "a-1", "task": "records.write"} if protocol == 2 else {}
+    properties = {"body_encoding": "base64", "correlation_id": "a-1"}
+    envelope = {"body": b64encode(b"\x80\x04").decode(), "content-type": f"application/x-{types[serializer]}"}
+    found = admission(json.dumps({**envelope, "headers": headers, "properties": properties}).encode(), NOW)
+    expected = f'the arguments are in {serializer}, and only JSON is read: set task_serializer = "json"'
+    assert failure(found) == ("a-1", expected)
+
+
+def test_what_follows_a_job_is_known_though_its_arguments_are_no_json() -> None:
+    errback = {"task": "shop.alarm", "args": [], "kwargs": {}}
+    body = [[], {"table": "a.b.c", "data": [{"id": float("inf")}]}, {"errbacks": [errback]}]
+    assert json.loads(admission(message(body), NOW).callbacks)["errbacks"] == [errback]
+
+
+def test_a_message_of_protocol_1_is_the_same_job() -> None:
+    args, kwargs, _ = job()
+    fields = {"id": "a-1", "task": "records.write", "args": args, "kwargs": kwargs, "retries": 0, "utc": True}
+    link = {"task": "shop.done", "args": [], "kwargs": {}}
+    follows = {"callbacks": [link], "errbacks": None, "chord": None, "taskset": "g", "expires": None}
+    body = {**fields, **follows, "eta": "2030-01-31T12:00:05"}
+    envelope = {"body": json.dumps(body), "headers": {}, "properties": {"correlation_id": "a-1"}}
+    found = admission(json.dumps(envelope).encode(), NOW)
+    assert (found.verdict, found.id, found.due) == ("job", "a-1", NOW.timestamp() + 5)
+    assert found.digest == admission(message(job()), NOW).digest
+    assert json.loads(found.callbacks)["callbacks"] == [link]
+    assert json.loads(found.callbacks)["group"] == "g"
+    envelope["body"] = json.dumps({**body, "utc": False})
+    assert "eta: a time without an offset" in failure(admission(json.dumps(envelope).encode(), NOW))[1]
 
 
 def test_every_task_of_a_callback_gets_an_id_that_follows_from_its_place() -> None:
