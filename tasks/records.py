@@ -105,6 +105,22 @@ class Committed:
         )
 
 
+def wrote_nothing(member: Member, *, finished_at: str) -> Outcome:
+    """A write to which no rows were handed on."""
+    shared = {
+        "batch": None,
+        "batch_jobs": None,
+        "batch_rows": None,
+        "statement": None,
+        "attempts": 0,
+        "started_at": None,
+        "finished_at": finished_at,
+        "warehouse_ms": None,
+        "notes": ["no rows were handed on"],
+    }
+    return Committed(shared, finished_at=finished_at).outcome(member, 0)
+
+
 def page(
     member: Member, *, data: list[dict[str, Any]], total: int, receipt: Mapping[str, Any], finished_at: str
 ) -> Outcome:

@@ -18,7 +18,7 @@ from lakequeue.problems import quoted
 from tasks import records
 from tasks.records import Member, Outcome
 
-Verdict = Literal["job", "late", "bad", "letter"]
+Verdict = Literal["job", "late", "empty", "bad", "letter"]
 
 
 @dataclass(frozen=True, slots=True)
@@ -38,7 +38,7 @@ class Admission:
     letter_id: str = ""
     letter: str = ""
     member: Member | None = None
-    """For events, with the `outcome` of a job that failed, or of what is no job; without one it came too late."""
+    """For events, with the `outcome` of a job that ended here, or of what is no job; without one it came too late."""
     outcome: Outcome | None = None
 
     def args(self) -> list[bytes | str | int]:
@@ -88,16 +88,22 @@ def _admission(raw: bytes, now: datetime) -> Admission:
     try:
         if received.task not in wire.TASKS:
             raise InvalidJob(wire.unknown_task(), {"errors": []})
-        job = wire.to_job(received)
-        encoded = wire.admit(job, received, now=now)
         due, expires = wire.due_at(received), wire.expires_at(received)
     except InvalidJob as exc:
         return _bad(raw, received, digest, exc, now)
-    callbacks = _callbacks(received)
-    if expires is not None and expires <= wire.isoformat(now):
+    late = expires is not None and expires <= wire.isoformat(now)
+    try:
+        job = wire.to_job(received)
+        encoded = wire.admit(job, received, now=now)
+    except InvalidJob as exc:
+        table = wire.writes_nothing(received, exc)
+        if table is None:
+            return _bad(raw, received, digest, exc, now)
+        empty = _member(received, str(table), 0, digest, now)
+        return _late(raw, received, empty, now) if late else _empty(raw, received, empty, now)
+    if late:
         member = _member(received, str(job.table_name), job.row_count, encoded.digest, now)
-        record = records.revoked(member, reason="expired", finished_at=wire.isoformat(now))
-        return Admission("late", raw, received.id, encoded.digest, record, callbacks=callbacks, member=member)
+        return _late(raw, received, member, now)
     later = datetime.fromisoformat(due) if due else now
     return Admission(
         "job",
@@ -109,7 +115,28 @@ def _admission(raw: bytes, now: datetime) -> Admission:
         encoded.partition,
         encoded.message,
         later.timestamp() if later > now else None,
-        callbacks,
+        _callbacks(received),
+    )
+
+
+def _late(raw: bytes, received: wire.Received, member: Member, now: datetime) -> Admission:
+    record = records.revoked(member, reason="expired", finished_at=wire.isoformat(now))
+    return Admission("late", raw, received.id, member.digest, record, callbacks=_callbacks(received), member=member)
+
+
+def _empty(raw: bytes, received: wire.Received, member: Member, now: datetime) -> Admission:
+    """A write to which no rows were handed on: there is nothing to do, and what follows it goes on."""
+    outcome = records.wrote_nothing(member, finished_at=wire.isoformat(now))
+    callbacks = _callbacks(received)
+    return Admission(
+        "empty",
+        raw,
+        received.id,
+        member.digest,
+        outcome.record,
+        callbacks=callbacks,
+        member=member,
+        outcome=outcome,
     )
 
 

@@ -73,7 +73,7 @@ class Door:
 
     def _tell(self, ended: Sequence[Admission]) -> None:
         for each in ended:
-            if each.member is not None and each.outcome is not None:
+            if each.member is not None and each.outcome is not None and each.verdict != "empty":
                 logs.line(
                     log,
                     logging.WARNING,

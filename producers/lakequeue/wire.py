@@ -22,7 +22,8 @@ from typing import Any, Literal
 
 from lakequeue.bodies import UnreadableBody, read_body
 from lakequeue.errors import InvalidJob
-from lakequeue.identifiers import check_job_id
+from lakequeue.handed_on import rows_handed_on
+from lakequeue.identifiers import TableName, check_job_id
 from lakequeue.jobs import Job, parse_job
 from lakequeue.json_text import read_message
 from lakequeue.keys import Lane, Partition, lane_of, partition_of
@@ -361,36 +362,19 @@ def to_job(received: Received) -> Job:
         raise InvalidJob("id and kind are given by the message's headers", {"errors": []})
     kwargs = received.kwargs
     if received.args:
-        kwargs = {**kwargs, "data": _handed_on(received)}
+        kwargs = {**kwargs, "data": rows_handed_on(TASKS[received.task], received.args, kwargs)}
     return parse_job({**kwargs, "kind": TASKS[received.task]})
 
 
-def _handed_on(received: Received) -> Any:
-    """The rows in a positional argument: what a chain or a link hands on to a write."""
-    op, given = TASKS[received.task], received.args[0]
-    problems = Problems()
-    if op != "write":
-        msg = "takes no positional argument; in a chain or link, an immutable signature, .si(...), takes none"
-        problems.add("positional", (), f"a {op} {msg}")
-    elif len(received.args) > 1:
-        problems.add("positional", (), f"a write takes one positional argument, its rows, not {len(received.args)}")
-    elif "data" in received.kwargs:
-        msg = "are given twice, as a positional argument and as data; an immutable signature, .si(...), takes none"
-        problems.add("both_forms", ("data",), f"the rows {msg}")
-    elif isinstance(given, dict) and given.keys() == {"data", "count", "total", "receipt"}:
-        return given["data"]  # the page of a read
-    elif not _are_rows(given):
-        msg = "is no row and no list of rows; an immutable signature, .si(...), takes none"
-        problems.add("wrong_type", ("data",), f"what was handed on {msg}")
-    if problems:
-        raise problems.as_invalid_job(f"a {op}")
-    return given
-
-
-def _are_rows(given: Any) -> bool:
-    """Whether a value may be rows; the results of other jobs are none."""
-    rows = given if isinstance(given, list) else [given]
-    return all(isinstance(row, dict) and not isinstance(row.get("receipt"), dict) for row in rows)
+def writes_nothing(received: Received, error: InvalidJob) -> TableName | None:
+    """The table of a write that is sound but for the rows, of which none were handed on to it."""
+    found = error.details["errors"]
+    if not received.args or [(each["loc"], each["type"]) for each in found] != [(["data"], "wrong_length")]:
+        return None
+    names: dict[str, object] = {
+        name: received.kwargs[name] for name in ("catalog", "schema", "table") if name in received.kwargs
+    }
+    return parse_job({"kind": "read", **names}).table_name
 
 
 def _digest(op: str, kwargs: str) -> str:

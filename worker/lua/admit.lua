@@ -2,8 +2,8 @@
 -- ARGV: list, seconds a finished record lives, Unix seconds now, then for each message: verdict, its bytes, id,
 --   digest, record, lane, partition, message for the lane, Unix seconds it is due at or '', callbacks or '',
 --   dead letter's id, dead letter.
--- Verdicts: `job`; `late` and `bad`, which have a final record and no place in a lane; `letter`, which is a dead
---   letter and nothing else.
+-- Verdicts: `job`; `late`, `empty` and `bad`, which have a final record and no place in a lane; `letter`, which is a
+--   dead letter and nothing else.
 -- Returns one word a message: queued, known (same id, same payload), revoked (before it came), ended, or differs: the
 -- id is known with another payload. Nothing is tried after `differs`, which stays, nor after a message that is not the
 -- list's oldest any more, another worker having taken it. Not allowed when memory is full: then all stay.

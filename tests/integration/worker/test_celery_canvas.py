@@ -11,10 +11,14 @@ import pytest
 import redis
 from celery import Celery, chain, chord, group
 from celery.exceptions import ChordError, TaskRevokedError
+from hypothesis import HealthCheck, given, settings
 from lakequeue import JobFailed, keys
+from lakequeue.columns import ColumnType
 
 from tests.fix_celery_app import fields, write
 from tests.fix_system import System
+from tests.integration.worker.test_types import EXAMPLES, definition, tables
+from tests.strategies import comparable
 from tests.support import ids, until
 
 
@@ -34,6 +38,62 @@ def test_a_chain_hands_the_rows_of_a_read_to_a_write(system: System, app: Celery
     result = chain(read, app.signature("records.write", kwargs=into), app=app).apply_async()
     assert result.get(timeout=30)["count"] == 3
     assert ids(system.warehouse, copy) == [1, 2, 3]
+
+
+@given(tables())
+@settings(max_examples=EXAMPLES // 10, deadline=None, suppress_health_check=[HealthCheck.function_scoped_fixture])
+def test_a_chain_copies_values_of_every_type(
+    system: System, app: Celery, example: tuple[dict[str, ColumnType], list[dict[str, Any]]]
+) -> None:
+    types, rows = example
+    source, copy = (f"types.copied.t_{uuid4().hex}" for _ in range(2))
+    made = {"auto_create": True, "schema_definition": definition(types)}
+    assert system.queue.write(source, rows, **made).result(timeout=30).count == len(rows)
+    read = app.signature("records.read", kwargs={"table": source})
+    for into in (made, {}):  # with the types that the sender gives, and with those of the table
+        write_all = app.signature("records.write", kwargs={"table": copy, **into})
+        assert chain(read, write_all, app=app).apply_async().get(timeout=30)["count"] == len(rows)
+    columns = list(types)
+    given_rows, copied_rows = (
+        system.queue.read(name, columns=columns).result(timeout=30).data for name in (source, copy)
+    )
+    as_text = [str([comparable(row[name]) for name in columns]) for row in given_rows]
+    assert sorted(str([comparable(row[name]) for name in columns]) for row in copied_rows) == sorted(as_text * 2)
+
+
+def test_a_chain_copies_rows_and_stamps_them_anew(system: System, app: Celery, table: str) -> None:
+    write(app, table, 1, 2).get(timeout=30)
+    copy = f"{table}_copy"
+    into = {name: value for name, value in fields(copy).items() if name != "data"}
+    read = app.signature("records.read", kwargs={"table": table, "columns": "id,_job_id,created_at,updated_by"})
+    written = chain(read, app.signature("records.write", kwargs=into), app=app).apply_async()
+    assert written.get(timeout=30)["count"] == 2
+    page = system.queue.read(copy, columns="id,_job_id", order_by="id").result(timeout=30)
+    assert [(row["id"], row["_job_id"]) for row in page.data] == [(1, written.id), (2, written.id)]
+
+
+def test_an_empty_page_writes_nothing_and_the_chain_goes_on(system: System, app: Celery, table: str) -> None:
+    write(app, table, 1).get(timeout=30)
+    nobody = [{"column": "id", "op": "=", "value": 0}]
+    nothing = app.signature("records.read", kwargs={"table": table, "filters": nobody})
+    into = app.signature("records.write", kwargs={"table": table})
+    count = app.signature("records.read", kwargs={"table": table}, immutable=True)
+    result = chain(nothing, into, count, app=app).apply_async()
+    assert result.get(timeout=30)["total"] == 1
+    assert result.parent.get(timeout=30)["message"] == f"0 rows written to {table}"
+    parts = group([chain(nothing, into, app=app), chain(nothing, into, app=app)], app=app)
+    assert chord(parts, count, app=app).apply_async().get(timeout=30)["total"] == 1
+
+
+def test_a_chord_of_reads_hands_all_their_rows_to_a_write(system: System, app: Celery, table: str) -> None:
+    write(app, table, 1, 2, 3).get(timeout=30)
+    copy = f"{table}_copy"
+    into = {name: value for name, value in fields(copy).items() if name != "data"}
+    filters = [[{"column": "id", "op": op, "value": 2}] for op in ("<", ">=", ">")]
+    reads = [app.signature("records.read", kwargs={"table": table, "filters": each}) for each in filters]
+    body = app.signature("records.write", kwargs=into)
+    assert chord(reads, body, app=app).apply_async().get(timeout=30)["count"] == 4
+    assert ids(system.warehouse, copy) == [1, 2, 3, 3]
 
 
 def test_a_chain_whose_first_step_fails_fails_to_its_end(system: System, app: Celery, table: str) -> None:

@@ -39,6 +39,10 @@ def _nullable(column_type: ColumnType) -> ColumnType:
             return column_type
 
 
+def definition(types: dict[str, ColumnType]) -> list[dict[str, str]]:
+    return [{"name": name, "data_type": _nullable(each).sql} for name, each in types.items()]
+
+
 def _declarable(column_type: ColumnType, *, quoted: bool = False) -> bool:
     """Whether open Spark takes the type: it cannot note a CHAR or VARCHAR beside a field's name in backticks."""
     match column_type:
@@ -62,13 +66,12 @@ def test_every_type_round_trips(system: System, example: tuple[dict[str, ColumnT
     if system.warehouse.engine == "spark":
         assume(all(_declarable(each) for each in types.values()))
     table = f"types.round.t_{uuid4().hex}"
-    definition = [{"name": name, "data_type": _nullable(each).sql} for name, each in types.items()]
     jobs = [
         {
             "kind": "write",
             "table": table,
             "auto_create": True,
-            "schema_definition": definition,
+            "schema_definition": definition(types),
             "data": [row],
             "id": f"{table}:{i}",
         }

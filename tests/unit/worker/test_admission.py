@@ -46,7 +46,7 @@ def job(*args: Any, **kwargs: Any) -> list[Any]:
 
 
 def ends(found: Admission) -> bool:
-    return found.verdict in ("job", "late", "bad", "letter") and len(found.args()) == 12
+    return found.verdict in ("job", "late", "empty", "bad", "letter") and len(found.args()) == 12
 
 
 @given(st.binary())
@@ -217,3 +217,53 @@ def test_every_task_of_a_callback_gets_an_id_that_follows_from_its_place() -> No
     assert len(set(given_ids)) == 4
     assert given_ids[2] == "mine"
     assert task["options"] == {}
+
+
+def page(*rows: dict[str, Any]) -> dict[str, Any]:
+    return {"data": list(rows), "count": len(rows), "total": 9, "receipt": {"rows": len(rows)}}
+
+
+AUDIT = {"created_at": "2026-01-01T00:00:00Z", "Created_By": "ann", "updated_at": None, "_job_id": "j"}
+HANDED_ON: dict[str, tuple[Any, list[dict[str, Any]]]] = {
+    "a row": ({"id": 1}, [{"id": 1}]),
+    "rows": ([{"id": 1}, {"id": 2}], [{"id": 1}, {"id": 2}]),
+    "a page": (page({"id": 1, **AUDIT}), [{"id": 1}]),
+    "pages of a chord's parts": ([page({"id": 1, **AUDIT}), page(), page({"id": 2})], [{"id": 1}, {"id": 2}]),
+    "rows of a chord's parts": ([[{"id": 1}], [], [{"id": 2}]], [{"id": 1}, {"id": 2}]),
+    "a row like a result": ({"id": 1, "receipt": {"no": 7}}, [{"id": 1, "receipt": {"no": 7}}]),
+}
+
+
+@pytest.mark.parametrize(("handed_on", "rows"), HANDED_ON.values(), ids=HANDED_ON)
+def test_what_is_handed_on_to_a_write_is_its_rows(handed_on: Any, rows: list[dict[str, Any]]) -> None:
+    found = admission(message([[handed_on], {"table": "a.b.c"}, {}]), NOW)
+    assert found.verdict == "job"
+    assert wire.decode(found.message.encode()).kwargs["data"] == rows
+
+
+@pytest.mark.parametrize("nothing", [[], page(), [page(), page()], [[], []]], ids=["rows", "page", "pages", "lists"])
+def test_a_write_to_which_no_rows_are_handed_on_succeeds_and_writes_nothing(nothing: Any) -> None:
+    link = {"task": "records.read", "args": [], "kwargs": {}}
+    body = [[nothing], {"table": "A.b.c", "mode": "upsert", "key_columns": "id"}, {"chain": [link]}]
+    found = admission(message(body), NOW)
+    record = json.loads(found.record)
+    assert (found.verdict, record["status"], record["result"]["count"]) == ("empty", "SUCCESS", 0)
+    assert record["result"]["message"] == "0 rows written to a.b.c"
+    assert record["result"]["receipt"]["notes"] == ["no rows were handed on"]
+    assert json.loads(found.callbacks)["chain"] == [link]
+    assert admission(message(body, expires="2030-01-31T11:59:59+00:00"), NOW).verdict == "late"
+
+
+@pytest.mark.parametrize("wrong", [{"table": "a.b"}, {"table": "a.b.c", "nope": 1}, {"table": "a.b.c", "mode": "x"}])
+def test_a_write_to_which_no_rows_are_handed_on_is_checked_nevertheless(wrong: dict[str, Any]) -> None:
+    assert admission(message([[[]], wrong, {}]), NOW).verdict == "bad"
+
+
+@pytest.mark.parametrize("given", [None, 1, "rows", [1], {"message": "m", "count": 1, "receipt": {}}, {"data": 1}])
+def test_what_is_handed_on_and_is_no_row_fails(given: Any) -> None:
+    given = {**page(), **given} if given == {"data": 1} else given
+    assert "is no row and no list of rows" in failure(admission(message([[given], {"table": "a.b.c"}, {}]), NOW))[1]
+
+
+def test_rows_are_empty_only_where_they_were_handed_on() -> None:
+    assert "takes at least one row" in failure(admission(message(job(data=[])), NOW))[1]
