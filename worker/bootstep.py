@@ -14,8 +14,8 @@ from uuid import uuid4
 from celery import bootsteps
 from celery.worker import consumer
 from lakequeue import Queue
+from lakequeue.connections import connect
 from lakequeue.operations import Operations
-from lakequeue.settings import connect
 
 from tasks.records import Member, Outcome
 from worker.breaker import Breaker

@@ -13,8 +13,8 @@ import redis
 from databricks.sdk import WorkspaceClient
 from databricks.sdk.errors import NotFound, PermissionDenied, Unauthenticated
 from databricks.sdk.errors.base import DatabricksError
+from lakequeue.connections import connect
 from lakequeue.identifiers import TableName
-from lakequeue.settings import connect
 
 from tasks import statements
 from worker.findings import Finding, short

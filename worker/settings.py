@@ -8,7 +8,8 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lakequeue.settings import DEFAULT_URL, connect
+from lakequeue.connections import connect
+from lakequeue.settings import DEFAULT_URL
 from lakequeue.settings import Settings as ClientSettings
 
 

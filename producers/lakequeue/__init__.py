@@ -4,11 +4,13 @@ from lakequeue.client import Queue
 from lakequeue.dead_letters import DeadLetters, Page, Replay, Selection
 from lakequeue.definitions import SchemaColumn
 from lakequeue.errors import (
+    InvalidArgument,
     InvalidJob,
     JobConflict,
     JobFailed,
     JobTimeout,
     LakequeueError,
+    QueueClosed,
     QueueFull,
     QueueUnreachable,
     ReplayRefused,
@@ -29,6 +31,7 @@ __all__ = [
     "Delete",
     "Filter",
     "Handle",
+    "InvalidArgument",
     "InvalidJob",
     "Job",
     "JobConflict",
@@ -39,6 +42,7 @@ __all__ = [
     "OrderBy",
     "Page",
     "Queue",
+    "QueueClosed",
     "QueueFull",
     "QueueUnreachable",
     "Read",

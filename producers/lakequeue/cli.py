@@ -8,7 +8,6 @@ import sys
 from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
-from urllib.parse import urlsplit
 
 from lakequeue import dead_commands, job_commands, load, operator_commands, options
 from lakequeue.client import Queue
@@ -90,7 +89,7 @@ def _run(arguments: Sequence[str] | None) -> int:
     except BrokenPipeError:
         raise
     except QueueUnreachable as exc:
-        return _complain(f"{exc.message} (asked was {_redis_address(args)})")
+        return _complain(f"{exc.message} (the address is from {_source_of_address(args)})")
     except LakequeueError as exc:
         return _complain(exc.message)
     except OSError as exc:
@@ -105,12 +104,10 @@ def _complain(message: str) -> int:
     return UNUSABLE
 
 
-def _redis_address(args: argparse.Namespace) -> str:
-    """Which Redis is meant, without the credentials of its URL."""
-    given = getattr(args, "redis", None)
-    parts = urlsplit(given or _settings().redis_url)
-    source = "--redis" if given else "LAKEQUEUE_REDIS_URL" if os.environ.get("LAKEQUEUE_REDIS_URL") else "the default"
-    return f"{parts.hostname or parts.path}{f':{parts.port}' if parts.port else ''}, by {source}"
+def _source_of_address(args: argparse.Namespace) -> str:
+    if getattr(args, "redis", None):
+        return "--redis"
+    return "LAKEQUEUE_REDIS_URL" if os.environ.get("LAKEQUEUE_REDIS_URL") else "the default"
 
 
 class _Unusable(Exception):

@@ -3,31 +3,34 @@
 from __future__ import annotations
 
 import time
-from collections.abc import Generator, Iterable, Iterator, Mapping, Sequence
-from contextlib import closing, contextmanager
+from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
 from functools import cached_property
+from math import isnan
 from typing import TYPE_CHECKING, Any, Literal, overload
 from uuid import uuid4
 
-from redis.exceptions import AuthenticationError, OutOfMemoryError, ReadOnlyError, RedisError, ResponseError
+from redis.exceptions import OutOfMemoryError, RedisError
 
 from lakequeue import keys, outcomes, wire
+from lakequeue.connections import connect
 from lakequeue.errors import (
+    InvalidArgument,
     InvalidJob,
     JobConflict,
     JobTimeout,
     LakequeueError,
     QueueFull,
-    QueueUnreachable,
     UnknownJob,
 )
 from lakequeue.handle import Handle
 from lakequeue.identifiers import check_job_id
 from lakequeue.jobs import Delete, Job, Read, Update, Write, parse_job
-from lakequeue.problems import Problems
+from lakequeue.limits import check_size, too_long
+from lakequeue.listening import Listener
 from lakequeue.scripts import read_script
-from lakequeue.settings import Settings, connect
+from lakequeue.settings import Settings
+from lakequeue.unreachable import reachable, unreachable
 
 if TYPE_CHECKING:
     from lakequeue.dead_letters import DeadLetters
@@ -37,13 +40,6 @@ __all__ = ["Handle", "Queue"]
 
 CHUNK_JOBS = 500
 CHUNK_BYTES = 1_000_000
-POLL_S = 1.0
-"""How often a waiting client looks for itself, should a published outcome have passed it by."""
-
-OUTAGE_S = 300.0
-"""So long a waiting client waits for a Redis that does not answer: a restart or a failover ends by itself."""
-
-OUTAGE_PAUSE_S = 0.2
 
 
 class Queue:
@@ -59,6 +55,7 @@ class Queue:
         self.settings = settings or Settings.from_env()
         self._redis = connect(url or self.settings.redis_url, timeout_s=self.settings.timeout_s)
         self._enqueue = self._redis.register_script(read_script("lakequeue", "enqueue"))
+        self._listener = Listener(self._redis)
 
     def __enter__(self) -> Queue:
         return self
@@ -67,6 +64,8 @@ class Queue:
         self.close()
 
     def close(self) -> None:
+        """Close all connections. Threads that wait for a job get QueueClosed, and so do later calls."""
+        self._listener.close()
         self._redis.close()
 
     @cached_property
@@ -198,7 +197,7 @@ class Queue:
 
     def statuses(self, job_ids: Sequence[str]) -> list[outcomes.Status | None]:
         """The states of many jobs in one round trip, in order; None for an unknown id."""
-        with reachable():
+        with reachable(self._redis):
             found = self._redis.mget([keys.record(check_job_id(i)) for i in job_ids]) if job_ids else []
         return [
             None if raw is None else outcomes.status_of(job_id, outcomes.load(raw))
@@ -211,51 +210,37 @@ class Queue:
         Raises:
             UnknownJob: no job of this id is known (any more).
         """
-        with reachable():
-            raw = self._redis.get(keys.record(job_id))
-        if raw is None:
-            raise UnknownJob(f"no job {job_id} is known: it was never enqueued here, or its result has expired")
-        return outcomes.load(raw)
+        with reachable(self._redis):
+            raw: Any = self._redis.get(keys.record(job_id))
+        return self._known(job_id, raw)
 
     def wait(self, job_id: str, timeout_s: float | None = None) -> dict[str, Any]:
         """Wait until a job is finished and return its record. A Redis that goes away meanwhile is waited for.
 
         Raises:
             JobTimeout, UnknownJob.
+            QueueClosed: another thread closed this Queue.
             QueueUnreachable: Redis does not answer, at first, at the deadline or for minutes.
         """
-        deadline = None if timeout_s is None else time.monotonic() + timeout_s
+        deadline = deadline_after(timeout_s)
         record = self.record(job_id)
         if record["status"] in outcomes.FINAL:
             return record
-        heard_at = time.monotonic()
-        while True:
-            try:
-                with closing(self._looks(job_id, deadline)) as looks:
-                    for record in looks:
-                        heard_at = time.monotonic()
-                        if record["status"] in outcomes.FINAL:
-                            return record
-            except QueueUnreachable:
-                now = time.monotonic()
-                if now - heard_at > OUTAGE_S or (deadline is not None and now >= deadline):
-                    raise
-                time.sleep(OUTAGE_PAUSE_S)
-            else:
-                state = record["status"]
-                raise JobTimeout(f"job {job_id} is {state} after {timeout_s:g} s", {"state": state})
+        with self._listener.waiting(job_id) as ear:
+            while not isinstance(news := ear.next(deadline), TimeoutError):
+                record = self._known(job_id, news)
+                if record["status"] in outcomes.FINAL:
+                    return record
+        record = self.record(job_id)
+        if record["status"] in outcomes.FINAL:
+            return record
+        state = record["status"]
+        raise JobTimeout(f"job {job_id} is {state} after {timeout_s:g} s", {"state": state})
 
-    def _looks(self, job_id: str, deadline: float | None) -> Generator[dict[str, Any], None, None]:
-        """A job's record now, and again whenever there may be news, until the deadline."""
-        with reachable(), self._redis.pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call]
-            listener.subscribe(keys.record(job_id))
-            while True:
-                yield self.record(job_id)
-                left = POLL_S if deadline is None else min(POLL_S, deadline - time.monotonic())
-                if left <= 0:
-                    return
-                # The acknowledgement of the subscription comes first, and is answered by None at once.
-                listener.get_message(timeout=left)
+    def _known(self, job_id: str, raw: bytes | None) -> dict[str, Any]:
+        if raw is None:
+            raise UnknownJob(f"no job {job_id} is known: it was never enqueued here, or its result has expired")
+        return outcomes.load(raw)
 
     def _encode(self, job: Job | Mapping[str, Any]) -> wire.Encoded:
         checked = parse_job(job) if isinstance(job, Mapping) else job
@@ -271,13 +256,13 @@ class Queue:
                 *(job.id.encode(), job.lane.encode(), job.partition, job.digest.encode()),
                 *(job.record.encode(), job.message.encode()),
             )
-        with reachable():
+        with reachable(self._redis):
             try:
                 answers: list[bytes] = self._enqueue(keys=[], args=args)
-            except OutOfMemoryError as exc:
-                raise QueueFull("Redis is at its maxmemory; try again when workers have caught up") from exc
+            except OutOfMemoryError:
+                raise
             except (RedisError, OSError) as exc:
-                raise _unreachable(exc, ids=[job.id for job in chunk]) from exc
+                raise unreachable(self._redis, exc, ids=[job.id for job in chunk]) from exc
         return [answer.decode() for answer in answers]
 
     def _flush(
@@ -339,48 +324,15 @@ class Queue:
         return None
 
 
-def check_size(job: Job, encoded: wire.Encoded, max_bytes: int) -> None:
-    if encoded.payload_bytes > max_bytes:
-        problems = Problems()
-        problems.add(
-            "too_large",
-            ("data",) if isinstance(job, Write) else (),
-            f"the job is {encoded.payload_bytes:,} bytes and a statement holds {max_bytes:,}: "
-            "split its rows over several jobs",
-        )
-        raise problems.as_invalid_job(f"{job.op} {job.table_name}")
+def deadline_after(timeout_s: float | None) -> float | None:
+    """By `time.monotonic`."""
+    if timeout_s is None:
+        return None
+    if not isinstance(timeout_s, int | float) or isnan(timeout_s):
+        raise InvalidArgument("a timeout is a number of seconds, or None to wait without one")
+    return time.monotonic() + timeout_s
 
 
 def _build(model: type[Job], fields: dict[str, Any]) -> Job:
     kind = model.__name__.lower()
     return parse_job({"kind": kind, **fields})
-
-
-def too_long(job: wire.Encoded) -> QueueFull:
-    table = keys.table_of(job.lane)
-    return QueueFull(f"the queue of {table} is full; try again when workers have caught up, or enqueue with wait_s")
-
-
-@contextmanager
-def reachable() -> Iterator[None]:
-    try:
-        yield
-    except (RedisError, OSError) as exc:
-        if isinstance(exc, LakequeueError):  # JobTimeout is an OSError
-            raise
-        raise _unreachable(exc) from exc
-
-
-def _unreachable(exc: Exception, ids: Sequence[str] = ()) -> QueueUnreachable:
-    details = {"ids": list(ids)} if ids else {}
-    if isinstance(exc, AuthenticationError):
-        return QueueUnreachable("Redis refused the credentials in the URL", details)
-    if isinstance(exc, ReadOnlyError):
-        return QueueUnreachable("this Redis is a replica: after a failover the URL has to lead to the primary", details)
-    if isinstance(exc, ResponseError) and str(exc).startswith("MISCONF"):
-        return QueueUnreachable("Redis takes no writes, since it cannot save them: is its disk full?", details)
-    if isinstance(exc, ResponseError):
-        return QueueUnreachable(
-            "Redis refused what it was asked: is the URL's database there, and may its user do this?", details
-        )
-    return QueueUnreachable(f"Redis did not answer: {type(exc).__name__}", details)

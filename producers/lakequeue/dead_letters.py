@@ -8,14 +8,13 @@ from dataclasses import dataclass, replace
 from datetime import UTC, datetime
 from typing import TYPE_CHECKING
 
-import redis
-
-from lakequeue.client import too_long
+from lakequeue.connections import Client
 from lakequeue.dead_store import LOOKED_AT, DeadStore, Found, Wanted
 from lakequeue.errors import JobConflict, LakequeueError, UnknownLetter
 from lakequeue.handle import Handle
 from lakequeue.identifiers import TableName
 from lakequeue.letters import DeadLetter
+from lakequeue.limits import too_long
 from lakequeue.replays import replay_of
 from lakequeue.wire import Encoded
 
@@ -46,7 +45,7 @@ class Replay:
 class DeadLetters:
     """The dead letters of a queue. They have no expiry: each stays until it is replayed or dropped."""
 
-    def __init__(self, queue: Queue, client: redis.Redis) -> None:
+    def __init__(self, queue: Queue, client: Client) -> None:
         self._queue = queue
         self._store = DeadStore(client)
 

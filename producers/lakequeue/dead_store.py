@@ -5,15 +5,12 @@ from __future__ import annotations
 from collections.abc import Iterator, Sequence
 from dataclasses import dataclass
 
-import redis
-from redis.exceptions import OutOfMemoryError
-
 from lakequeue import keys, outcomes, wire
-from lakequeue.client import reachable
-from lakequeue.errors import QueueFull
+from lakequeue.connections import Client
 from lakequeue.letters import DeadLetter, letter_of
 from lakequeue.replays import next_ids
 from lakequeue.scripts import read_script
+from lakequeue.unreachable import reachable
 
 LOOKED_AT = 200
 """Letters that one call looks at, at most: Redis answers nobody else meanwhile."""
@@ -48,7 +45,7 @@ class Found:
 class DeadStore:
     """Every method may raise `QueueUnreachable`."""
 
-    def __init__(self, client: redis.Redis) -> None:
+    def __init__(self, client: Client) -> None:
         self._client = client
         self._letters, self._replay, self._drop = (
             client.register_script(read_script("lakequeue", name)) for name in ("letters", "replay", "drop")
@@ -56,13 +53,13 @@ class DeadStore:
 
     def now(self) -> float:
         """Redis' clock, Unix seconds."""
-        with reachable():
+        with reachable(self._client):
             seconds, micros = self._client.time()
         return float(seconds) + float(micros) / 1e6
 
     def newest(self) -> str:
         """The place of the newest letter; `-inf` if there is none."""
-        with reachable():
+        with reachable(self._client):
             # Not as a float: a place is compared as text.
             script = "return redis.call('ZRANGE', KEYS[1], -1, -1, 'WITHSCORES')[2] or '-inf'"
             found = self._client.eval(script, 1, keys.DEAD_INDEX)
@@ -72,7 +69,7 @@ class DeadStore:
         """Letters with their payloads."""
         if not letter_ids:
             return []
-        with reachable():
+        with reachable(self._client):
             stored = self._client.hmget(keys.DEAD, list(letter_ids))
         return [
             None if raw is None else letter_of(letter_id, raw)
@@ -103,7 +100,7 @@ class DeadStore:
             wanted.error,
             *some,
         ]
-        with reachable():
+        with reachable(self._client):
             answer: list[bytes] = self._letters(keys=[], args=args)
         found = []
         for i in range(1, len(answer), 3):
@@ -122,7 +119,7 @@ class DeadStore:
     def count(self, wanted: Wanted) -> int:
         if wanted.any_content:
             after = wanted.after if wanted.after == "-inf" else f"({wanted.after}"
-            with reachable():
+            with reachable(self._client):
                 return int(self._client.zcount(keys.DEAD_INDEX, after, wanted.last))
         return sum(len(found) for found in self.pages(wanted))
 
@@ -130,7 +127,7 @@ class DeadStore:
         """Drop letters by id and place ('' for whichever there is). Returns how many of them there were."""
         if not letters:
             return 0
-        with reachable():
+        with reachable(self._client):
             answers: list[int] = self._drop(keys=[], args=[text for letter in letters for text in letter])
         return sum(answers)
 
@@ -147,17 +144,14 @@ class DeadStore:
             at = found.letter.enqueued_at
             args += [found.id, found.place, "" if at is None else wire.isoformat(at)]
             args += [job.id, job.lane, job.partition, job.digest, job.record, job.message]
-        with reachable():
-            try:
-                answers: list[bytes] = self._replay(keys=[], args=args)
-            except OutOfMemoryError as exc:
-                raise QueueFull("Redis is at its maxmemory; try again when workers have caught up") from exc
+        with reachable(self._client):
+            answers: list[bytes] = self._replay(keys=[], args=args)
         return [answer.decode() for answer in answers]
 
     def replayed_as(self, letter_id: str) -> str | None:
         """The id under which a letter that is gone was replayed, as far as that is still remembered."""
         ids = [letter_id, *next_ids(letter_id)]
-        with reachable():
+        with reachable(self._client):
             stored = self._client.mget([keys.record(each) for each in ids])
         records = [outcomes.load(raw) if raw else {} for raw in stored]
         if isinstance(told := records[0].get("replayed_as"), str):

@@ -1,9 +1,11 @@
 """What can go wrong for a caller, as one tree.
 
 LakequeueError
+├── InvalidArgument    an id, a URL or another argument of a call cannot be used (also a ValueError)
 ├── InvalidJob         the job breaks the contract; nothing was sent
 ├── QueueFull          the queue is at its length or memory limit
 ├── QueueUnreachable   Redis did not answer
+├── QueueClosed        `close` was called on this Queue
 ├── JobConflict        the id is already known, with another payload
 ├── UnknownJob         no such id: never enqueued, or its result has expired
 ├── UnknownLetter      no such dead letter: it was replayed or dropped, or its job did not fail
@@ -40,6 +42,10 @@ class LakequeueError(Exception):
         return {"error": True, "message": self.message, "details": self.details}
 
 
+class InvalidArgument(LakequeueError, ValueError):
+    pass
+
+
 class InvalidJob(LakequeueError):
     """`details["errors"]` is a list of `{"type", "loc", "msg"}`; `index` is the job's place among several."""
 
@@ -56,6 +62,10 @@ class QueueFull(LakequeueError):
 
 
 class QueueUnreachable(LakequeueError):
+    pass
+
+
+class QueueClosed(LakequeueError):
     pass
 
 

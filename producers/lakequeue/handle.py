@@ -42,5 +42,6 @@ class Handle:
             JobFailed: it failed or was cancelled; `message` and `details` say why.
             JobTimeout: it is not finished yet.
             UnknownJob, QueueUnreachable: as `status`.
+            QueueClosed: another thread closed the Queue.
         """
         return outcomes.result_of(self.id, self._queue.wait(self.id, timeout))

@@ -10,16 +10,15 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-import redis
-
 from lakequeue import keys, outcomes, wire
-from lakequeue.client import reachable
+from lakequeue.connections import Client
 from lakequeue.errors import UnknownJob
 from lakequeue.identifiers import TableName, check_job_id
 from lakequeue.job_states import JobHistory, JobState, history_of, job_state
 from lakequeue.keys import Lane
 from lakequeue.scripts import read_script
 from lakequeue.table_states import LaneState, Overview, TableState, lane_state, table_state, text_of
+from lakequeue.unreachable import reachable
 
 if TYPE_CHECKING:
     from lakequeue.client import Queue
@@ -71,7 +70,7 @@ class Cost:
 class Operations:
     """Reads and changes of an operator; every one may raise QueueUnreachable."""
 
-    def __init__(self, queue: Queue, client: redis.Redis) -> None:
+    def __init__(self, queue: Queue, client: Client) -> None:
         self._queue = queue
         self._redis = client
 
@@ -89,7 +88,7 @@ class Operations:
 
     def overview(self) -> Overview:
         """Every table that holds jobs or dead letters, is paused, or was ever written to."""
-        with reachable():
+        with reachable(self._redis):
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hgetall(keys.DEAD_TABLES)
                 pipe.hgetall(keys.COMMITS)
@@ -124,7 +123,7 @@ class Operations:
         """One table; one that nothing is known of has nothing in it."""
         table = str(TableName.parse(name))
         partition = keys.partition_of(table)
-        with reachable():
+        with reachable(self._redis):
             with self._redis.pipeline(transaction=False) as pipe:
                 pipe.hget(keys.DEAD_TABLES, table)
                 pipe.hget(keys.COMMITS, table)
@@ -172,7 +171,7 @@ class Operations:
                 yield job
 
     def _jobs_of(self, table: str, most: int) -> list[JobState]:
-        with reachable():
+        with reachable(self._redis):
             lists = self._jobs(keys=[], args=[table, most])
             ids = list(dict.fromkeys(each.decode(errors="replace") for some in lists for each in some))
             found: list[JobState] = []
@@ -191,7 +190,7 @@ class Operations:
             UnknownJob.
             ValueError: no job can have this id.
         """
-        with reachable():
+        with reachable(self._redis):
             (raw,) = self._records(keys=[], args=[check_job_id(job_id)])
         letter = next(iter(self._queue.dead_letters.list(ids=[job_id]).letters), None)
         if raw is None and letter is None:
@@ -200,14 +199,14 @@ class Operations:
 
     def due(self, job_id: str) -> datetime | None:
         """When a delayed job may begin; None if it is not, or no longer, delayed."""
-        with reachable():
+        with reachable(self._redis):
             at: float | None = self._redis.zscore(keys.ETA, job_id)
         return None if at is None else datetime.fromtimestamp(at, UTC)
 
     def histories(self, job_ids: Sequence[str]) -> dict[str, JobHistory]:
         """What happened to jobs, by their records alone; those that are not known are left out."""
         found = {}
-        with reachable():
+        with reachable(self._redis):
             for first in range(0, len(job_ids), 100):
                 some = list(job_ids[first : first + 100])
                 for job_id, raw in zip(some, self._records(keys=[], args=some), strict=True):
@@ -261,7 +260,7 @@ class Operations:
     def _buckets(self, numbers: range, key: Any) -> Iterator[tuple[int, dict[str, str]]]:
         for first in range(numbers.start, numbers.stop, 500):
             some = range(first, min(first + 500, numbers.stop))
-            with reachable(), self._redis.pipeline(transaction=False) as pipe:
+            with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
                 for number in some:
                     pipe.hgetall(key(number))
                 found = pipe.execute()
@@ -270,7 +269,7 @@ class Operations:
 
     def workers(self) -> list[WorkerState]:
         """The workers that are alive, by name."""
-        with reachable():
+        with reachable(self._redis):
             now = time.time()
             alive: list[tuple[bytes, float]] = self._redis.zrange(keys.WORKERS, 0, -1, withscores=True)  # type: ignore[assignment]
             leases: list[bytes | None] = self._redis.mget(
@@ -292,14 +291,14 @@ class Operations:
         """Begin no batch of a table until it is resumed; jobs are still taken in. What is under way is finished."""
         name = str(TableName.parse(table))
         script = self._redis.register_script(read_script("lakequeue", "pause"))
-        with reachable():
+        with reachable(self._redis):
             script(keys=[], args=[name, wire.isoformat(datetime.now(UTC))])
         return self.table(name)
 
     def resume(self, table: str) -> bool:
         """Go on with a table. False if it was not paused."""
         name = str(TableName.parse(table))
-        with reachable():
+        with reachable(self._redis):
             was = bool(self._redis.hdel(keys.PAUSED, name))
             self._redis.publish(keys.WAKE_CHANNEL, keys.partition_of(name))
         return was
@@ -319,7 +318,7 @@ class Operations:
     def _revoke(self, job_ids: list[str], reason: str) -> list[str]:
         script = self._redis.register_script(read_script("lakequeue", "revoke"))
         at = wire.isoformat(datetime.now(UTC))
-        with reachable():
+        with reachable(self._redis):
             answers: list[bytes] = script(
                 keys=[], args=[self._queue.settings.result_expires_s, at, reason, 0, *job_ids]
             )
@@ -335,7 +334,7 @@ class Operations:
         lanes = [Lane(f"{kind}:{name}") for kind in ("w", "r") if ops == "all" or ops[0] == kind]
         script = self._redis.register_script(read_script("lakequeue", "purge"))
         total = 0
-        with reachable():
+        with reachable(self._redis):
             for lane in lanes:
                 total += int(script(keys=[], args=[lane, keys.partition_of(name)]))
             total += self._purge_delayed(lanes)

@@ -7,10 +7,10 @@ from datetime import datetime
 from hashlib import blake2b
 
 from lakequeue import wire
-from lakequeue.client import check_size
 from lakequeue.errors import InvalidJob, ReplayRefused
 from lakequeue.identifiers import JobId, check_job_id
 from lakequeue.letters import UNKNOWN, DeadLetter
+from lakequeue.limits import check_size
 
 _MOST_CHARS = 128
 _KEPT_CHARS = 80

@@ -9,10 +9,11 @@ from contextlib import suppress
 from itertools import chain, islice
 from math import inf
 
-from lakequeue.client import OUTAGE_PAUSE_S, OUTAGE_S, Queue
+from lakequeue.client import Queue
 from lakequeue.errors import QueueFull, QueueUnreachable, UnknownJob
 from lakequeue.handle import Handle
 from lakequeue.jobs import Write
+from lakequeue.listening import OUTAGE_PAUSE_S, OUTAGE_S
 from lakequeue.outcomes import Status
 
 ASKED_AT_ONCE = 500

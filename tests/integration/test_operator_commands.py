@@ -88,14 +88,14 @@ def test_without_redis_a_command_says_which_was_asked_and_no_password(run: Run, 
     done = run(*arguments, **NO_REDIS)
     assert done.returncode == 2
     assert "did not answer" in done.stderr
-    assert "127.0.0.1:1, by LAKEQUEUE_REDIS_URL" in done.stderr
+    assert "127.0.0.1:1/0 (connection refused) (the address is from LAKEQUEUE_REDIS_URL)" in done.stderr
     assert "hush" not in done.stderr
 
 
 def test_a_database_that_is_not_there_is_no_silence_of_redis(run: Run, redis_url: str) -> None:
     done = run("tables", "--redis", f"{redis_url.rpartition('/')[0]}/9999")
     assert done.returncode == 2
-    assert "Redis refused what it was asked" in done.stderr
+    assert "has no database of that number" in done.stderr
 
 
 def test_an_age_longer_than_the_calendar_is_all_there_is(queue: Queue, run: Run) -> None:

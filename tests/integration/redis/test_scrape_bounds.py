@@ -7,8 +7,8 @@ from collections.abc import Iterator
 import pytest
 import redis
 from lakequeue import Queue, keys
+from lakequeue.connections import connect
 from lakequeue.operations import Operations
-from lakequeue.settings import connect
 from prometheus_client import CollectorRegistry, generate_latest
 
 from tests.fix_metrics import Scrape, parse

@@ -11,8 +11,8 @@ import pytest
 import redis
 from lakequeue import Queue, keys, wire
 from lakequeue.client import Handle
+from lakequeue.connections import connect
 from lakequeue.errors import InvalidJob
-from lakequeue.settings import connect
 
 from tasks import records
 from tasks.records import Member, Outcome
