@@ -9,9 +9,8 @@ from collections.abc import Callable, Sequence
 from importlib.metadata import version
 from io import TextIOWrapper
 
-from lakequeue import dead_commands, job_commands, load, operator_commands, options
+from lakequeue import csv_options, dead_commands, job_commands, load, operator_commands, options
 from lakequeue.client import Queue
-from lakequeue.csv_types import parse_columns
 from lakequeue.errors import LakequeueError, QueueUnreachable
 from lakequeue.identifiers import TableName
 from lakequeue.settings import Settings
@@ -199,29 +198,8 @@ def _add_load(command: argparse.ArgumentParser) -> None:
     add = command.add_argument
     add("file", metavar="FILE.csv", help="a regular file: it is read more than once")
     add("--table", metavar="C.S.T", required=True, type=options.argument(TableName.parse), help="catalog.schema.table")
-    add(
-        "--columns",
-        metavar="NAME:TYPE,…",
-        type=options.argument(parse_columns),
-        default={},
-        help="types of all or some columns, such as 'id:BIGINT NOT NULL,amount:DECIMAL(10,2),tags:ARRAY<STRING>'",
-    )
-    add("--null", metavar="TEXT", action="append", help="what stands for null; repeatable (default: the empty string)")
+    csv_options.add_to(command)
     add("--rows-per-job", metavar="N", type=options.argument(options.count), default=500, help="at most (default: 500)")
-    add(
-        "--delimiter",
-        metavar="C",
-        type=options.argument(options.delimiter),
-        default=",",
-        help="default: the comma; \\t is a tab",
-    )
-    add(
-        "--encoding",
-        metavar="NAME",
-        type=options.argument(options.encoding),
-        default="utf-8-sig",
-        help="default: UTF-8",
-    )
     add(
         "--no-create",
         dest="create",

@@ -10,8 +10,11 @@ from json.encoder import encode_basestring  # the C version, where there is one
 
 from pydantic import JsonValue
 
-from lakequeue.csv_file import Block, CsvFile, CsvProblem
-from lakequeue.csv_types import Column, Inference, remember
+from lakequeue.csv_file import Block, CsvFile
+from lakequeue.csv_inference import Inference, remember
+from lakequeue.csv_notes import TextNotes
+from lakequeue.csv_problem import CsvProblem
+from lakequeue.csv_types import Column
 from lakequeue.definitions import SchemaColumn
 from lakequeue.identifiers import TableName
 from lakequeue.jobs import Write
@@ -134,6 +137,7 @@ class Survey:
     columns: tuple[Column, ...]
     rows: int = 0
     problems: list[CsvProblem] = field(default_factory=list)
+    notes: list[str] = field(default_factory=list)
 
 
 def survey(file: CsvFile, target: Target, on_bytes: Callable[[int], None]) -> Survey:
@@ -144,11 +148,13 @@ def survey(file: CsvFile, target: Target, on_bytes: Callable[[int], None]) -> Su
     """
     nulls = target.nulls
     found = Survey(target.columns)
-    guesses = {each.name: Inference(each.name, nulls) for each in target.columns if target.create and not each.type}
+    guesses = {each.name: Inference(each, nulls) for each in target.columns if target.create and not each.type}
     checkers = {each.name: Checker(each, nulls) for each in target.columns if each.name not in guesses}
     scale = Scale(target)
+    notes = TextNotes(file.encoding)
     for block in file.blocks(BLOCK_ROWS):
         for column, values in zip(target.columns, block.columns(), strict=True):
+            notes.look(column.name, values)
             if guess := guesses.get(column.name):
                 guess.look(values, block.lines)
             else:
@@ -160,6 +166,7 @@ def survey(file: CsvFile, target: Target, on_bytes: Callable[[int], None]) -> Su
         if len(found.problems) >= SHOWN:
             break
     found.columns = tuple(guesses[each.name].column() if each.name in guesses else each for each in target.columns)
+    found.notes.extend(notes)
     found.problems.sort(key=lambda problem: problem.line or 0)
     return found
 

@@ -11,11 +11,12 @@ from dataclasses import dataclass, replace
 from pathlib import Path
 from secrets import token_hex
 
-from lakequeue import outcomes
+from lakequeue import csv_options, outcomes
 from lakequeue.client import Queue
-from lakequeue.csv_file import CsvFile, CsvProblem
+from lakequeue.csv_file import CsvFile
 from lakequeue.csv_jobs import JobIds, Target, batches, jobs, load_id, survey
-from lakequeue.csv_types import Column, check_header, match_columns
+from lakequeue.csv_plan import plan
+from lakequeue.csv_problem import CsvProblem
 from lakequeue.errors import InvalidJob, JobConflict, LakequeueError, QueueFull
 from lakequeue.problems import SHOWN
 from lakequeue.progress import Display, open_display
@@ -74,22 +75,20 @@ def run(args: Namespace, settings: Settings, connect: Callable[[], Queue]) -> in
 
 
 def _load(args: Namespace, settings: Settings, connect: Callable[[], Queue], tally: Tally, display: Display) -> int:
-    file = CsvFile(
-        Path(args.file), encoding=args.encoding, delimiter=args.delimiter, max_field_chars=settings.max_job_bytes
-    )
+    file = CsvFile(Path(args.file), csv_options.dialect(args), max_field_chars=settings.max_job_bytes)
     tally.name = args.load_id or load_id(args.table, file.sha256())
     if args.again:
         tally.name += "." + token_hex(4)
         tally.resume = f"the same command with --load-id {tally.name} in place of --again"
-    target = _target(file, args, settings)
+    target, notes = _target(file, args, settings)
     display.phase(f"reading {file.path.name}", file.size)
     found = survey(file, target, display.advance)
     if found.problems:
         return _refuse(file, found.problems, display)
     tally.all_rows = found.rows
     target = replace(target, columns=found.columns)
-    if file.blank_lines:
-        display.say(f"{file.path}: {counted(file.blank_lines, 'blank line')} left out")
+    for note in (*notes, *found.notes, *_blank_lines(file)):
+        display.say(f"{file.path}: {note}")
     if args.dry_run:
         return _describe(file, target, tally, display)
     for line in _types(target):
@@ -102,22 +101,26 @@ def _load(args: Namespace, settings: Settings, connect: Callable[[], Queue], tal
         return _await_outcomes(queue, ids, display) if args.wait else 0
 
 
-def _target(file: CsvFile, args: Namespace, settings: Settings) -> Target:
-    header = file.header()
-    try:
-        check_header(header)
-        given = match_columns(header, args.columns)
-    except ValueError as exc:
-        raise CsvProblem(str(exc), line=1) from None
-    return Target(
+def _target(file: CsvFile, args: Namespace, settings: Settings) -> tuple[Target, tuple[str, ...]]:
+    """Where the rows go, and what is to be said of how the file is read."""
+    planned = plan(file, args.columns, csv_options.changes(args), decimal_comma=args.decimal == ",", create=args.create)
+    target = Target(
         table=args.table,
-        columns=tuple(given.get(name) or Column(name, None) for name in header),
-        nulls=frozenset([""] if args.null is None else args.null),
+        columns=planned.columns,
+        nulls=csv_options.nulls(args),
         create=args.create,
         actor=args.actor,
         rows_per_job=args.rows_per_job,
         max_job_bytes=settings.max_job_bytes,
     )
+    return target, planned.notes
+
+
+def _blank_lines(file: CsvFile) -> Iterator[str]:
+    if file.blank_lines and len(file.header()) > 1:
+        yield f"{counted(file.blank_lines, 'blank line')} left out"
+    elif file.blank_lines:
+        yield f"{counted(file.blank_lines, 'blank line')} read as a row with an empty field"
 
 
 def _refuse(file: CsvFile, problems: list[CsvProblem], display: Display) -> int:

@@ -76,6 +76,12 @@ def delimiter(text: str) -> str:
     return text
 
 
+def comment(text: str) -> str:
+    if not text or text[0] in ' "\r\n':
+        raise ValueError(f"takes the text that comments begin with, such as #, not {text!r}")
+    return text
+
+
 def encoding(text: str) -> str:
     try:
         "".encode(text)

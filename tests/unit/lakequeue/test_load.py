@@ -10,9 +10,12 @@ import pytest
 from hypothesis import HealthCheck, given, settings
 from hypothesis import strategies as st
 from lakequeue import options, wire
-from lakequeue.csv_file import CsvFile, CsvProblem
+from lakequeue.csv_dialect import Dialect
+from lakequeue.csv_file import CsvFile
+from lakequeue.csv_header import Changes, arrange
 from lakequeue.csv_jobs import JobIds, Survey, Target, batches, jobs, load_id, survey
-from lakequeue.csv_types import Column, check_header, match_columns, parse_columns
+from lakequeue.csv_problem import CsvProblem
+from lakequeue.csv_types import Column, match_columns, parse_columns
 from lakequeue.identifiers import TableName
 from lakequeue.values import JsonValue
 
@@ -27,7 +30,7 @@ def csv_file(tmp_path: Path) -> Write:
     def write(content: str | bytes, encoding: str = "utf-8-sig", delimiter: str = ",", limit: int = 900_000) -> CsvFile:
         path = tmp_path / "rows.csv"
         path.write_bytes(content.encode() if isinstance(content, str) else content)
-        return CsvFile(path, encoding=encoding, delimiter=delimiter, max_field_chars=limit)
+        return CsvFile(path, Dialect(encoding=encoding, delimiter=delimiter), max_field_chars=limit)
 
     return write
 
@@ -133,7 +136,15 @@ def test_columns_match_the_header_without_case_and_suggest_what_is_near() -> Non
         pytest.param([str(2**63 - 1), str(-(2**63))], "BIGINT", id="extremes"),
         pytest.param([str(2**63)], "STRING", id="beyond bigint"),
         pytest.param(["1", "2.5"], "DOUBLE", id="fraction"),
-        pytest.param([".5", "-0.25", "1e-05", "1E+16"], "DOUBLE", id="exponents"),
+        pytest.param(["0.5", "-0.25", "1e-05", "1.5e+16"], "DOUBLE", id="exponents as a float's own text has them"),
+        pytest.param([".5", "-.25"], "DOUBLE", id="no zero before the point"),
+        pytest.param([".5", "0.25"], "STRING", id="with and without a zero before the point"),
+        pytest.param(["2.50", "3.25", "10.00"], "DOUBLE", id="as many digits after the point"),
+        pytest.param(["1.10", "1.1"], "STRING", id="zeros at the end of some"),
+        pytest.param(["1", "2.50"], "STRING", id="zeros at the end of one"),
+        pytest.param(["1E5", "10E4"], "STRING", id="codes with an E"),
+        pytest.param(["9007199254740993.5"], "STRING", id="a fraction that a double changes"),
+        pytest.param(["9007199254740993.0"], "STRING", id="a whole number with a point that a double changes"),
         pytest.param(["0.30000000000000004"], "DOUBLE", id="17 digits"),
         pytest.param(["0.333333333333333333"], "STRING", id="18 digits"),
         pytest.param(["0.5", "9007199254740993"], "STRING", id="a whole number that a double changes"),
@@ -150,6 +161,11 @@ def test_columns_match_the_header_without_case_and_suggest_what_is_near() -> Non
         pytest.param(["."], "STRING", id="dot"),
         pytest.param(["e5"], "STRING", id="exponent alone"),
         pytest.param(["true", "FALSE", ""], "BOOLEAN", id="boolean"),
+        pytest.param(["True", "False"], "BOOLEAN", id="boolean of Python"),
+        pytest.param(["2024-01-01 10:00:00 UTC"], "TIMESTAMP", id="UTC by name"),
+        pytest.param(["2024-01-01 10:00:00 -0500"], "TIMESTAMP", id="offset after a blank"),
+        pytest.param(["2024-01-01T10:00:00.123456000"], "TIMESTAMP_NTZ", id="nanoseconds that are zeros"),
+        pytest.param(["2024-01-01 10:00:00 "], "TIMESTAMP_NTZ", id="a time padded with blanks"),
         pytest.param(["true", "1"], "STRING", id="boolean and number"),
         pytest.param(["2024-02-29", "0001-01-01"], "DATE", id="date"),
         pytest.param(["2023-02-29"], "STRING", id="no such day"),
@@ -187,7 +203,7 @@ def test_a_column_of_numbers_but_for_another_null_says_so(csv_file: Write) -> No
     assert [row["c"] for row in rows] == [1, None, 2, None]
 
 
-def test_another_null_takes_the_place_of_the_empty_string(csv_file: Write) -> None:
+def test_what_is_no_null_is_empty_text(csv_file: Write) -> None:
     file = csv_file(column_of("", "NA", "x"))
     assert [row["c"] for row in sent_rows(file, target(file, nulls=("NA",)))] == ["", None, "x"]
 
@@ -300,7 +316,7 @@ def test_a_file_without_a_header_is_refused(csv_file: Write, content: str) -> No
 )
 def test_a_header_that_no_table_can_have_is_refused(header: list[str], says: str) -> None:
     with pytest.raises(ValueError, match=says):
-        check_header(header)
+        arrange(header, Changes())
 
 
 def test_a_byte_order_mark_is_no_part_of_the_first_name(csv_file: Write) -> None:
@@ -323,7 +339,7 @@ def test_a_file_that_changes_between_two_readings_is_noticed(csv_file: Write) ->
 
 def test_what_cannot_be_read_twice_is_refused() -> None:
     with pytest.raises(CsvProblem, match="no regular file"):
-        CsvFile(Path("/dev/null"), encoding="utf-8", delimiter=",", max_field_chars=10)
+        CsvFile(Path("/dev/null"), Dialect(), max_field_chars=10)
 
 
 # Jobs

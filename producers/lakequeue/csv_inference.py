@@ -1,0 +1,81 @@
+"""The type of a column whose user gives none: the narrowest that holds every value, and loses no text of a number."""
+
+from __future__ import annotations
+
+import shlex
+from collections.abc import Iterable, Sequence
+
+from lakequeue.columns import Scalar
+from lakequeue.csv_spellings import CANDIDATES, Candidate
+from lakequeue.csv_types import Column, with_point
+
+MARKERS = frozenset(("", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "\\N", "-", "."))
+"""What other programs write for a null; a column that is otherwise of one type gets a hint about --null."""
+
+REMEMBERED = 5_000
+MAX_REMEMBERED_CHARS = 64
+
+
+def remember(checked: set[str], values: Iterable[str]) -> None:
+    """Add to the values of a column that need no second look: columns repeat themselves, and memory has a bound."""
+    if len(checked) < REMEMBERED:
+        checked.update(text for text in values if len(text) <= MAX_REMEMBERED_CHARS)
+
+
+class Inference:
+    """What holds every value of one column, shown to it block by block."""
+
+    def __init__(self, column: Column, nulls: frozenset[str]) -> None:
+        self._column = column
+        self._nulls = nulls
+        self._left = CANDIDATES
+        self._fitting: set[str] = set()
+        self._seen = False
+        self._markers: set[str] = set()
+        self._typed = ""
+        """Until which line the column was of which type."""
+
+    def look(self, values: Sequence[str], lines: Sequence[int]) -> None:
+        if not self._left:
+            return
+        distinct = set(values) - self._nulls
+        self._markers |= distinct & MARKERS
+        distinct -= MARKERS
+        distinct -= self._fitting
+        if not distinct:
+            return
+        shown = list(map(with_point, distinct)) if self._column.decimal_comma else distinct
+        left = tuple(each for each in self._left if all(map(each.fits, shown)))
+        if self._left[0].type and not (left and left[0].type):
+            self._find_end(values, lines)
+        self._left = left
+        self._seen = True
+        remember(self._fitting, distinct)
+
+    def _find_end(self, values: Sequence[str], lines: Sequence[int]) -> None:
+        left, seen = self._left, self._seen
+        for text, line in zip(values, lines, strict=True):
+            if text in self._nulls or text in MARKERS:
+                continue
+            shown = with_point(text) if self._column.decimal_comma else text
+            narrowed = tuple(each for each in left if each.fits(shown))
+            if not narrowed or not narrowed[0].type:
+                self._typed = f"{left[0].type} until line {line}" if seen else ""
+                return
+            left, seen = narrowed, True
+
+    def column(self) -> Column:
+        name, comma = self._column.name, self._column.decimal_comma
+        if not self._seen:
+            # Markers alone are text.
+            return Column(name, Scalar("STRING"), note="" if self._markers else "no values")
+        best = self._left[0] if self._left else Candidate(None, lambda _: True)
+        note = "; ".join(filter(None, (self._typed, best.note.replace("NAME", shlex.quote(name)))))
+        if not best.type:
+            return Column(name, Scalar("STRING"), note=note)
+        if not self._markers:
+            return Column(name, Scalar(best.type), note=note, decimal_comma=comma)
+        markers = sorted(self._markers)
+        options = " ".join(f"--null {shlex.quote(marker)}" for marker in markers)
+        note = f"{best.type} but for {', '.join(map(repr, markers))}; if that means null: {options}"
+        return Column(name, Scalar("STRING"), note=note)

@@ -1,0 +1,175 @@
+"""What the values of a column can be, told from their text: types that keep it, and reasons why none does."""
+
+from __future__ import annotations
+
+import re
+from collections.abc import Callable
+from dataclasses import dataclass
+from decimal import Decimal
+
+from lakequeue import scalars
+from lakequeue.columns import Kind
+from lakequeue.problems import ValueProblem
+from lakequeue.scalars import Encode
+
+Fits = Callable[[str], bool]
+
+MOST_FRACTION_DIGITS = 17
+
+_WHOLE = re.compile(r"0|-?[1-9][0-9]{0,18}")
+_FLOAT = re.compile(r"-?(?=\.?[0-9])(?:0|[1-9][0-9]*)?(?:\.[0-9]+)?(?:e[+-][0-9]{2,3})?")
+_PLAIN_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+")
+_WITH_EXPONENT = re.compile(r"[+-]?(?:[0-9]+\.?[0-9]*|\.[0-9]+)(?:[eE][+-]?[0-9]{1,3})?")
+_LEADING_ZEROS = re.compile(r"[+-]?[0-9]+")
+_DECIMAL_COMMA = re.compile(r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+)(?:,[0-9]+)?")
+_THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})*(?:\.[0-9]+)?")
+_MAYBE_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}")
+_OTHER_DATE = re.compile(r"[0-9]{1,4}([./-])[0-9]{1,2}\1[0-9]{2,4}(?:[ T][0-9]{1,2}:[0-9]{2}.*)?")
+_LIKE_ISO_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[ T][0-9]{2}:[0-9]{2}.*)?")
+
+
+@dataclass(frozen=True, slots=True)
+class Candidate:
+    """What all values of a column may be. Without a type the column is text, and the note says why."""
+
+    type: Kind | None
+    fits: Fits
+    note: str = ""
+    """NAME stands for the column's name as a shell takes it."""
+
+
+def _is_bigint(text: str) -> bool:
+    return bool(_WHOLE.fullmatch(text)) and -(2**63) <= int(text) < 2**63
+
+
+def _whole_with_point(text: str) -> bool:
+    return text.endswith(".0") and bool(_WHOLE.fullmatch(text, 0, len(text) - 2)) and repr(float(text)) == text
+
+
+def _spelt(spell: Callable[[float], str]) -> Fits:
+    """Whether the number that a DOUBLE stores gives the text back in this spelling."""
+
+    def fits(text: str) -> bool:
+        return bool(_FLOAT.fullmatch(text)) and spell(float(text)) == text
+
+    return fits
+
+
+def _fixed(digits: int, *, bare: bool) -> Fits:
+    """So many digits after the point in every value, as in amounts of money."""
+
+    def fits(text: str) -> bool:
+        if text[-digits - 1 : -digits] != "." or not _FLOAT.fullmatch(text):
+            return False
+        spelt = f"{float(text):.{digits}f}"
+        return (_without_zero(spelt) if bare else spelt) == text
+
+    return fits
+
+
+def _positional(number: float) -> str:
+    text = format(Decimal(repr(number)), "f").removesuffix(".0")
+    # A whole number of more digits may be any of several that a DOUBLE does not tell apart.
+    return text if "." in text or len(text) <= 16 else ""
+
+
+def _without_zero(text: str) -> str:
+    """`.5` for `0.5`, as SAS and Oracle write it."""
+    return text[1:] if text.startswith("0.") else "-" + text[2:] if text.startswith("-0.") else text
+
+
+def _encodes(encode: Encode) -> Fits:
+    def fits(text: str) -> bool:
+        try:
+            encode(text)
+        except ValueProblem:
+            return False
+        return True
+
+    return fits
+
+
+_is_timestamp = _encodes(scalars.encode_timestamp)
+_is_timestamp_ntz = _encodes(scalars.encode_timestamp_ntz)
+_is_date = _encodes(scalars.encode_date)
+
+
+def _is_utc(text: str) -> bool:
+    return text.rstrip().endswith(("Z", "UTC", "+00:00")) and _is_timestamp(text)
+
+
+def _is_any_time(text: str) -> bool:
+    return _is_date(text) or _is_timestamp(text) or _is_timestamp_ntz(text)
+
+
+def _padded(fits: Fits) -> Fits:
+    return lambda text: fits(text.strip())
+
+
+def _finer(text: str) -> bool:
+    """A time but for digits past its microseconds."""
+    return bool(re.search(r"\.[0-9]{7,}", text)) and _is_any_time(re.sub(r"(\.[0-9]{6})[0-9]+", r"\1", text))
+
+
+_FIXED = tuple(
+    Candidate("DOUBLE", _fixed(digits, bare=bare))
+    for bare in (False, True)
+    for digits in range(1, MOST_FRACTION_DIGITS + 1)
+)
+
+_TYPES = (
+    Candidate("BIGINT", _is_bigint),
+    Candidate("DOUBLE", _whole_with_point, "every value is a whole number; if they always are: --columns NAME:BIGINT"),
+    Candidate(
+        "DOUBLE",
+        lambda text: bool(_MAYBE_THOUSANDS.fullmatch(text)) and _FIXED[2].fits(text),
+        "if 1.234 means 1234 here: --decimal ,",
+    ),
+    # As Python, Java and R write a float, as JavaScript does, without an exponent, and with a fixed number of digits.
+    Candidate("DOUBLE", _spelt(repr)),
+    Candidate("DOUBLE", _spelt(lambda number: repr(number).removesuffix(".0"))),
+    Candidate("DOUBLE", _spelt(_positional)),
+    *_FIXED,
+    Candidate("DOUBLE", _spelt(lambda number: _without_zero(_positional(number)))),
+    Candidate("BOOLEAN", lambda text: text in ("true", "false")),
+    Candidate("BOOLEAN", lambda text: text in ("TRUE", "FALSE")),
+    Candidate("BOOLEAN", lambda text: text in ("True", "False")),
+    Candidate("BOOLEAN", lambda text: text.lower() in ("true", "false"), "in more than one spelling"),
+    Candidate("DATE", _is_date),
+    Candidate("TIMESTAMP", _is_utc),
+    Candidate("TIMESTAMP", _is_timestamp, "stored as moments in UTC, without their offsets"),
+    Candidate("TIMESTAMP_NTZ", _is_timestamp_ntz),
+)
+"""In the order of preference: whole numbers are doubles too."""
+
+
+def _matches(pattern: re.Pattern[str]) -> Fits:
+    return lambda text: bool(pattern.fullmatch(text))
+
+
+_REASONS: tuple[tuple[Fits, str], ...] = (
+    (_matches(_LEADING_ZEROS), ""),
+    (
+        _matches(_PLAIN_NUMBER),
+        "numbers whose text no number type gives back, as 1.10 beside 1.1; if it does not matter: "
+        "--columns NAME:DOUBLE or 'NAME:DECIMAL(p,s)'",
+    ),
+    (
+        _matches(_WITH_EXPONENT),
+        "like numbers with an exponent, but as numbers codes such as 1E5 and 10E4 would be equal; if they are numbers: "
+        "--columns NAME:DOUBLE",
+    ),
+    (
+        lambda text: bool(_THOUSANDS.fullmatch(text) and _DECIMAL_COMMA.fullmatch(text)),
+        "numbers with a comma; if it is a decimal comma: --decimal ,",
+    ),
+    (_matches(_DECIMAL_COMMA), "numbers with a decimal comma: --decimal , reads them"),
+    (_matches(_THOUSANDS), "numbers with a comma between thousands, kept as text"),
+    (_padded(_matches(_WITH_EXPONENT)), "numbers with blanks around them, kept as text"),
+    (_padded(_is_any_time), "dates or times with blanks around them or of more than one form, kept as text"),
+    (_finer, "times finer than the microseconds of a TIMESTAMP, kept as text"),
+    (_matches(_LIKE_ISO_TIME), "dates or times in a form that is not read, kept as text"),
+    (_matches(_OTHER_DATE), "dates that are not ISO 8601 (2024-12-31), kept as text"),
+)
+
+CANDIDATES = _TYPES + tuple(Candidate(None, fits, note) for fits, note in _REASONS)
