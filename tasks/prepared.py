@@ -11,6 +11,7 @@ from lakequeue.columns import Array, Char, Map, Scalar, Struct, Unsupported
 from lakequeue.jobs import Delete, Job, Read, Update, Write
 from lakequeue.problems import Path, Problems, ValueProblem, quoted, suggestion
 from lakequeue.values import JsonValue, encoder
+from lakequeue.values import Values as GivenAs
 
 from tasks.table import Column, Table, differences
 
@@ -134,7 +135,7 @@ def _addition(job_id: str, job: Write, table: Table) -> Addition:
         told = f"{len(job.data):,} rows of {len(columns):,} columns do not fit one statement of {LARGEST_BYTES:,} bytes"
         problems.add("too_large", ("data",), f"{told}: split them over several jobs")
         raise problems.as_invalid_job(what)
-    encoders = [(column.name.lower(), column, encoder(column.type)) for column in columns]
+    encoders = [(column.name.lower(), column, encoder(column.type, job.values)) for column in columns]
     rows: list[Values] = []
     for index, given in enumerate(job.data):
         lowered = {name.lower(): value for name, value in given.items()}
@@ -189,13 +190,13 @@ def _change(job_id: str, job: Update, table: Table) -> Change:
         keys = keys or _key_columns(change.key, place.key, table, problems)
         if problems:
             break
-        key = _key(change.key, keys, place, problems)
+        key = _key(change.key, keys, job.values, place, problems)
         _only_once(key, seen, place.key, problems)
         values: dict[str, str | None] = {}
         for name, value in change.updates.items():
             column = _column(name, (*place.updates, name), table, problems)
             if column is not None:
-                values[column.name.lower()] = _text(value, column, (*place.updates, name), problems)
+                values[column.name.lower()] = _text(value, column, job.values, (*place.updates, name), problems)
                 moved = moved or column in keys
         changes.append((key, values))
     if problems:
@@ -224,7 +225,7 @@ def _removal(job_id: str, job: Delete, table: Table) -> Removal:
         keys = keys or _key_columns(key, place.key, table, problems)
         if problems:
             break
-        found.append(_key(key, keys, place, problems))
+        found.append(_key(key, keys, job.values, place, problems))
         _only_once(found[-1], seen, place.key, problems)
     if problems:
         raise problems.as_invalid_job(f"delete {table.name}")
@@ -288,13 +289,13 @@ def _column(name: str, path: Path, table: Table, problems: Problems) -> Column |
     return column
 
 
-def _text(value: JsonValue, column: Column, path: Path, problems: Problems) -> str | None:
+def _text(value: JsonValue, column: Column, given_as: GivenAs, path: Path, problems: Problems) -> str | None:
     if value is None:
         if not column.nullable:
             problems.add("not_null", path, "the column takes no null")
         return None
     try:
-        return encoder(column.type)(value)
+        return encoder(column.type, given_as)(value)
     except ValueProblem as exc:
         problems.add_value(exc, path)
         return None
@@ -312,12 +313,14 @@ def _key_columns(names: Iterable[str], path: Path, table: Table, problems: Probl
     return sorted(found, key=table.columns.index)
 
 
-def _key(given: Mapping[str, JsonValue], keys: list[Column], place: _Place, problems: Problems) -> Key:
+def _key(
+    given: Mapping[str, JsonValue], keys: list[Column], given_as: GivenAs, place: _Place, problems: Problems
+) -> Key:
     values = {name.lower(): (name, value) for name, value in given.items()}
     texts = []
     for column in keys:
         name, value = values[column.name.lower()]
-        texts.append(_text(value, column, place.value(name), problems) or "")
+        texts.append(_text(value, column, given_as, place.value(name), problems) or "")
     return tuple(map(_key_text, keys, texts))
 
 

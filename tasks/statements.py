@@ -325,7 +325,7 @@ def _term(table: Table, job: Read, index: int, parameters: Parameters) -> Sql:
     if compared is None or (given.op == "LIKE" and compared != Scalar("STRING")):
         msg = f"column {column.name} is {column.type.sql}, which {given.op} cannot take"
         raise ValueProblem("filter_type", msg, ("filters", index, "op"))
-    encode = encoder(compared)
+    encode = encoder(compared, job.values)
 
     def bound(value: JsonValue, *at: int) -> Sql:
         try:

@@ -13,7 +13,7 @@ from collections.abc import Callable, Mapping
 from importlib import import_module
 from typing import Any
 
-from lakequeue.json_text import read_message
+from lakequeue.json_text import read_arguments
 from lakequeue.problems import quoted
 
 MAX_BODY_BYTES = 16_000_000
@@ -39,7 +39,7 @@ def read_body(envelope: Mapping[str, Any]) -> Any:
         UnreadableBody: it is in another form than JSON, or in a compression that cannot be read here.
         ValueError: its JSON, base64 or compressed bytes are broken.
     """
-    return read_message(body_text(envelope))
+    return read_arguments(body_text(envelope))
 
 
 def body_text(envelope: Mapping[str, Any]) -> str | bytes:

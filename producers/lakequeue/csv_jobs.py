@@ -17,7 +17,7 @@ from lakequeue.csv_problem import CsvProblem
 from lakequeue.csv_types import Column
 from lakequeue.definitions import SchemaColumn
 from lakequeue.identifiers import TableName
-from lakequeue.jobs import Write
+from lakequeue.jobs import Write, parse_job
 from lakequeue.problems import SHOWN, ValueProblem
 
 BLOCK_ROWS = 500
@@ -199,14 +199,21 @@ def jobs(file: CsvFile, target: Target, name: str) -> Iterator[Write]:
     """The jobs of the load `name`, which the library checks once more as it makes them."""
     table, definition = str(target.table), target.definition()
     for batch in batches(file, target):
-        yield Write(
-            table=table,
-            data=batch.rows,
-            auto_create=target.create,
-            schema_definition=definition,
-            actor=target.actor,
-            id=f"{name}:{batch.first}",
+        # A file gives its values as JSON does: a BINARY column's are base64 text.
+        job = parse_job(
+            {
+                "kind": "write",
+                "table": table,
+                "data": batch.rows,
+                "auto_create": target.create,
+                "schema_definition": definition,
+                "actor": target.actor,
+                "id": f"{name}:{batch.first}",
+            },
+            values="json",
         )
+        assert isinstance(job, Write)
+        yield job
 
 
 class JobIds:

@@ -7,7 +7,7 @@ from functools import lru_cache
 from pydantic import JsonValue
 
 from lakequeue.columns import AUDIT_COLUMNS, ColumnType, parse_type
-from lakequeue.encoding import encoder
+from lakequeue.encoding import Values, encoder
 from lakequeue.identifiers import check_column_name
 from lakequeue.problems import Path, Problems, quoted, suggestion
 from lakequeue.scalars import Encode
@@ -48,9 +48,11 @@ class Definition:
     names: Mapping[str, str]
     """From lowercase to as declared."""
     required: frozenset[str]
+    values: Values
+    """How the rows were given."""
 
 
-def check_definition(given: object, problems: Problems) -> Definition | None:
+def check_definition(given: object, problems: Problems, values: Values = "json") -> Definition | None:
     """None if `problems` were added to. A definition is compiled once, however many jobs bring it."""
     if not isinstance(given, list | tuple):
         problems.add("wrong_type", ("schema_definition",), "takes a list of {name, data_type, nullable}")
@@ -58,7 +60,7 @@ def check_definition(given: object, problems: Problems) -> Definition | None:
     if not 1 <= len(given) <= MAX_COLUMNS:
         problems.add("wrong_length", ("schema_definition",), f"takes 1 to {MAX_COLUMNS:,} columns")
         return None
-    judged = _judged(tuple(_read(index, item, problems) for index, item in enumerate(given)))
+    judged = _judged(tuple(_read(index, item, problems) for index, item in enumerate(given)), values)
     if isinstance(judged, Definition):
         return judged
     for kind, loc, msg in judged:
@@ -89,7 +91,7 @@ def _read(index: int, item: object, problems: Problems) -> _Given | None:
 
 
 @lru_cache(maxsize=512)
-def _judged(columns: tuple[_Given | None, ...]) -> Definition | tuple[tuple[str, Path, str], ...]:
+def _judged(columns: tuple[_Given | None, ...], values: Values) -> Definition | tuple[tuple[str, Path, str], ...]:
     """The compiled definition, or what is wrong with it; a column that could not be read is None."""
     wrong: list[tuple[str, Path, str]] = []
     compiled: dict[str, SchemaColumn] = {}
@@ -119,8 +121,9 @@ def _judged(columns: tuple[_Given | None, ...]) -> Definition | tuple[tuple[str,
     types = {each.name: each.type for each in compiled.values()}
     return Definition(
         columns=tuple(compiled.values()),
-        encoders={each.name: (encoder(types[each.name]), each.nullable) for each in compiled.values()},
+        encoders={each.name: (encoder(types[each.name], values), each.nullable) for each in compiled.values()},
         types=types,
         names={lower: each.name for lower, each in compiled.items()},
         required=frozenset(each.name for each in compiled.values() if not each.nullable),
+        values=values,
     )

@@ -3,7 +3,7 @@
 import json
 from collections.abc import Callable
 from functools import lru_cache
-from typing import assert_never
+from typing import Literal, assert_never
 
 from pydantic import JsonValue
 
@@ -11,6 +11,10 @@ from lakequeue import columns, scalars
 from lakequeue.columns import ColumnType
 from lakequeue.problems import ValueProblem, quoted, suggestion
 from lakequeue.scalars import Encode, wrong_type
+from lakequeue.typed_values import KEYS, Typed
+
+Values = Literal["python", "json"]
+"""How values were given. In JSON the text of a BINARY is base64; a Python caller gives bytes."""
 
 Shape = Callable[[JsonValue], object]
 Scalars = columns.Scalar | columns.Decimal | columns.Varchar | columns.Char | columns.Unsupported
@@ -20,8 +24,8 @@ _REALS = (columns.Scalar("DOUBLE"), columns.Scalar("FLOAT"))
 
 
 @lru_cache(maxsize=4096)
-def encoder(column_type: ColumnType) -> Encode:
-    """A function from a JSON value to the exact text of `CAST(text AS type)`, None for a null.
+def encoder(column_type: ColumnType, values: Values = "json") -> Encode:
+    """A function from what `to_wire` returns to the exact text of `CAST(text AS type)`, None for a null.
 
     It raises ValueProblem. What the warehouse stores alike has one text, so the text may serve as a key; only the
     two zeros of a DOUBLE, which are stored apart but compare equal, have two.
@@ -32,9 +36,9 @@ def encoder(column_type: ColumnType) -> Encode:
     """
     match column_type:
         case columns.Array() | columns.Map() | columns.Struct():
-            shape = _shape(column_type)
+            shape = _shape(column_type, values)
         case _:
-            return _scalar(column_type)
+            return _scalar(column_type, values)
 
     def encode(value: JsonValue) -> str | None:
         return None if value is None else _to_json(shape(value))
@@ -42,17 +46,17 @@ def encoder(column_type: ColumnType) -> Encode:
     return encode
 
 
-def _shape(column_type: ColumnType) -> Shape:
+def _shape(column_type: ColumnType, values: Values) -> Shape:
     """Scalars to their text, nested values to what their JSON text is made from."""
     match column_type:
         case columns.Array(element):
-            return _array(_shape(element))
+            return _array(_shape(element, values))
         case columns.Map():
-            return _map(column_type)
+            return _map(column_type, values)
         case columns.Struct(fields):
-            return _struct(fields)
+            return _struct(fields, values)
         case _:
-            return _scalar(column_type)
+            return _scalar(column_type, values)
 
 
 _PLAIN: dict[str, Encode] = {
@@ -67,8 +71,10 @@ _PLAIN: dict[str, Encode] = {
 }
 
 
-def _scalar(column_type: Scalars) -> Encode:
+def _scalar(column_type: Scalars, values: Values) -> Encode:
     match column_type:
+        case columns.Scalar("BINARY") if values == "python":
+            return scalars.encode_bytes
         case columns.Scalar("BIGINT" | "INT" | "SMALLINT" | "TINYINT" as kind):
             return scalars.integer_encoder(kind)
         case columns.Scalar(kind):
@@ -100,8 +106,8 @@ def _array(element: Shape) -> Shape:
     return encode
 
 
-def _map(column_type: columns.Map) -> Shape:
-    encode_key, encode_value = _shape(column_type.key), _shape(column_type.value)
+def _map(column_type: columns.Map, values: Values) -> Shape:
+    encode_key, encode_value = _shape(column_type.key, values), _shape(column_type.value, values)
 
     def encode(value: JsonValue) -> object:
         if value is None:
@@ -131,7 +137,7 @@ def _map(column_type: columns.Map) -> Shape:
 
 
 def _pairs(value: JsonValue) -> list[tuple[JsonValue, JsonValue]]:
-    if isinstance(value, dict):
+    if isinstance(value, dict) and not isinstance(value, Typed):
         return list(value.items())
     if not isinstance(value, list):
         raise wrong_type("MAP", "an object or a list of [key, value] pairs", value)
@@ -143,15 +149,17 @@ def _pairs(value: JsonValue) -> list[tuple[JsonValue, JsonValue]]:
     return pairs
 
 
-def _struct(fields: tuple[columns.Field, ...]) -> Shape:
-    plan = [(each.name, _shape(each.type), each.nullable) for each in fields]
+def _struct(fields: tuple[columns.Field, ...], values: Values) -> Shape:
+    plan = [(each.name, _shape(each.type, values), each.nullable) for each in fields]
     names = frozenset(each.name for each in fields)
     by_lower = {each.name.lower(): each.name for each in fields}
 
     def encode(value: JsonValue) -> object:
         if value is None:
             return None
-        if not isinstance(value, dict):
+        if names == KEYS and isinstance(value, list):  # as `to_wire` writes it
+            value = dict(_pairs(value))  # type: ignore[arg-type]
+        if not isinstance(value, dict) or isinstance(value, Typed):
             raise wrong_type("STRUCT", "an object", value)
         given = value if value.keys() <= names else _renamed(value, by_lower)
         shaped: dict[str, object] = {}

@@ -10,15 +10,19 @@ from pydantic import (
     Field,
     JsonValue,
     ModelWrapValidatorHandler,
+    PrivateAttr,
     StringConstraints,
     ValidationError,
+    ValidationInfo,
     model_validator,
 )
 from pydantic_core import InitErrorDetails, PydanticCustomError
 
+from lakequeue.encoding import Values
 from lakequeue.errors import InvalidJob
 from lakequeue.identifiers import JobId, TableName, check_job_id
 from lakequeue.problems import Path, Problems, suggestion
+from lakequeue.typed_values import recognised
 
 Op = Literal["write", "update", "delete", "read"]
 Actor = Annotated[str, StringConstraints(min_length=1, max_length=255)]
@@ -26,8 +30,10 @@ CheckedJobId = Annotated[JobId, AfterValidator(check_job_id)]
 
 
 class JobModel(BaseModel):
-    """The constructor raises InvalidJob with every error found; `model_validate` raises pydantic's
-    ValidationError with the same ones, as a web framework expects of a request body.
+    """The constructor takes Python values and raises InvalidJob with every error found. `model_validate` takes JSON, as
+    a web framework reads it from a request's body, and raises pydantic's ValidationError with the same errors.
+
+    Jobs are equal if their fields are, however their values were given.
     """
 
     model_config = ConfigDict(
@@ -46,6 +52,8 @@ class JobModel(BaseModel):
     id: CheckedJobId | None = None
     """Absent, the client makes one."""
 
+    _values: Values = PrivateAttr(default="json")
+
     @classmethod
     def __pydantic_init_subclass__(cls, **kwargs: object) -> None:
         super().__pydantic_init_subclass__(**kwargs)
@@ -54,7 +62,8 @@ class JobModel(BaseModel):
 
     def __init__(self, /, **given: object) -> None:
         try:
-            super().__init__(**given)
+            # As pydantic's own constructor, with a context.
+            self.__pydantic_validator__.validate_python(given, self_instance=self, context="python")
         except ValidationError as exc:
             raise invalid_job(type(self), given, exc) from None
 
@@ -63,9 +72,13 @@ class JobModel(BaseModel):
 
     @model_validator(mode="wrap")
     @classmethod
-    def _check(cls, given: object, handler: ModelWrapValidatorHandler[Self]) -> Self:
+    def _check(cls, given: object, handler: ModelWrapValidatorHandler[Self], info: ValidationInfo) -> Self:
+        """The context says how values are given; without one, they are JSON that another library read."""
         if isinstance(given, cls):
             return handler(given)
+        values: Values = "python" if info.context == "python" else "json"
+        if info.context is None:
+            given = recognised(given)
         problems = Problems()
         if not isinstance(given, Mapping):
             problems.add("wrong_type", (), "a job is an object of its fields")
@@ -79,18 +92,19 @@ class JobModel(BaseModel):
                 msg = f"a {cls._op()} job has no such field{suggestion(name, offered)}"
                 problems.add("unknown_field", (name,) if isinstance(name, str) else (), msg)
         _check_table(fields, problems)
-        cls._check_own(fields, problems)
+        cls._check_own(fields, values, problems)
         try:
             job = handler(fields)
         except ValidationError as exc:
             _add_errors(exc, problems)
         else:
             if not problems:
+                job._values = values
                 return job
         raise _validation_error(cls, problems)
 
     @classmethod
-    def _check_own(cls, fields: dict[str, object], problems: Problems) -> None:
+    def _check_own(cls, fields: dict[str, object], values: Values, problems: Problems) -> None:
         """Replace in `fields` what is checked by hand: what pydantic would check cell by cell."""
 
     @classmethod
@@ -103,6 +117,14 @@ class JobModel(BaseModel):
         return f"{type(self).__name__}({self.table_name}{name}, rows={self.row_count})"
 
     __str__ = __repr__
+
+    def __eq__(self, other: object) -> bool:
+        return isinstance(other, JobModel) and type(self) is type(other) and self.__dict__ == other.__dict__
+
+    @property
+    def values(self) -> Values:
+        """How the values of rows, keys and filters were given: text is base64 for a BINARY column in JSON only."""
+        return self._values
 
     @property
     def table_name(self) -> TableName:

@@ -1,12 +1,13 @@
 """The four kinds of job a caller can enqueue, validated when they are made."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal
+from typing import TYPE_CHECKING, Annotated, Literal, cast
 
 from pydantic import AfterValidator, Field, JsonValue, SkipValidation, ValidationError
 
 from lakequeue.changes import Change, check_changes
 from lakequeue.definitions import SchemaColumn, check_definition
+from lakequeue.encoding import Values
 from lakequeue.errors import InvalidJob
 from lakequeue.identifiers import check_column_name
 from lakequeue.job_model import CheckedJobId, JobModel, Op, invalid_job
@@ -30,6 +31,7 @@ __all__ = [
     "Read",
     "SchemaColumn",
     "Update",
+    "Values",
     "Write",
     "parse_job",
     "read_json",
@@ -67,10 +69,10 @@ class Write(JobModel):
         ) -> None: ...  # fmt: skip
 
     @classmethod
-    def _check_own(cls, fields: dict[str, object], problems: Problems) -> None:
+    def _check_own(cls, fields: dict[str, object], values: Values, problems: Problems) -> None:
         definition = None
         if fields.get("schema_definition") is not None:
-            definition = check_definition(fields["schema_definition"], problems)
+            definition = check_definition(fields["schema_definition"], problems, values)
             fields["schema_definition"] = definition.columns if definition else None
         key_columns: tuple[str, ...] = ()
         mode = fields.get("mode", "append")
@@ -78,12 +80,12 @@ class Write(JobModel):
             key_columns = check_key_columns(fields.get("key_columns"), mode, definition, problems)
             fields["key_columns"] = key_columns
         if "data" in fields:
-            given, before = fields["data"], len(problems)
-            fields["data"] = rows = check_rows(given, definition, problems)
+            before = len(problems)
+            fields["data"] = rows = check_rows(fields["data"], definition, problems)
             # Rows that are sound only: of others, some are left out.
             if key_columns and len(problems) == before:
                 fields["key_columns"] = check_keyed_rows(
-                    key_columns, rows, definition, problems, given=given, same_columns=mode == "upsert"
+                    key_columns, rows, definition, problems, same_columns=mode == "upsert"
                 )
 
     @property
@@ -131,7 +133,7 @@ class Update(JobModel):
         ) -> None: ...  # fmt: skip
 
     @classmethod
-    def _check_own(cls, fields: dict[str, object], problems: Problems) -> None:
+    def _check_own(cls, fields: dict[str, object], values: Values, problems: Problems) -> None:
         _check_one_key(fields, "rows", problems)
         if fields.get("updates") is not None:
             fields["updates"] = check_updates(fields["updates"], ("updates",), problems)
@@ -193,7 +195,7 @@ class Delete(JobModel):
         ) -> None: ...  # fmt: skip
 
     @classmethod
-    def _check_own(cls, fields: dict[str, object], problems: Problems) -> None:
+    def _check_own(cls, fields: dict[str, object], values: Values, problems: Problems) -> None:
         if "keys" in fields:
             if "keys_" in fields:
                 problems.add("both_forms", ("keys",), "give keys or keys_, not both")
@@ -273,7 +275,7 @@ class Read(JobModel):
         ) -> None: ...  # fmt: skip
 
     @classmethod
-    def _check_own(cls, fields: dict[str, object], problems: Problems) -> None:
+    def _check_own(cls, fields: dict[str, object], values: Values, problems: Problems) -> None:
         if "columns" in fields:
             fields["columns"] = check_columns(fields["columns"], problems)
         if "filters" in fields:
@@ -314,13 +316,19 @@ _MODELS: dict[str, type[Write | Update | Delete | Read]] = {
 }
 
 
-def parse_job(given: Mapping[str, object] | str | bytes, *, index: int | None = None) -> Write | Update | Delete | Read:
-    """The job in a JSON object with its `kind`, or in the text of one.
+def parse_job(
+    given: Mapping[str, object] | str | bytes, *, index: int | None = None, values: Values = "python"
+) -> Write | Update | Delete | Read:
+    """The job in a mapping of its fields with its `kind`, or in the JSON text of one.
 
-    InvalidJob carries `index`, the job's place among several, if the caller gives it.
+    Args:
+        index: the job's place among several, which InvalidJob then carries.
+        values: how a mapping gives its values. Text gives them as JSON.
     """
     try:
-        fields = read_json(given) if isinstance(given, str | bytes | bytearray) else given
+        if isinstance(given, str | bytes | bytearray):
+            given, values = cast("Mapping[str, object]", read_json(given)), "json"
+        fields = given
         if not isinstance(fields, Mapping):
             raise _refusal("wrong_type", (), "a job is a JSON object")
         kind = fields.get("kind")
@@ -328,7 +336,7 @@ def parse_job(given: Mapping[str, object] | str | bytes, *, index: int | None = 
         if model is None:
             raise _refusal("unknown_kind", ("kind",), f"takes one of {', '.join(_MODELS)}")
         try:
-            return model.model_validate(fields)
+            return model.model_validate(fields, context=values)
         except ValidationError as exc:
             raise invalid_job(model, fields, exc) from None
     except InvalidJob as exc:

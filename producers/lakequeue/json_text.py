@@ -8,15 +8,17 @@ from pydantic import JsonValue
 
 from lakequeue.errors import InvalidJob
 from lakequeue.problems import Problems
+from lakequeue.typed_values import TYPE, typed_or_plain
 
 
 def read_json(text: str | bytes | bytearray) -> JsonValue:
     """JSON as the contract reads it; InvalidJob where json.loads would lose something without a word.
 
-    That is: a name given twice in one object, and a number past a double's range, such as 1e400.
+    That is: a name given twice in one object, and a number past a double's range, such as 1e400. Bare NaN and Infinity
+    are floats; an object of `__type__` and `__value__` is `Typed`.
     """
     try:
-        value: JsonValue = json.loads(text, parse_float=_finite, parse_constant=str, object_pairs_hook=_without_repeats)
+        value: JsonValue = json.loads(text, parse_float=_finite, object_pairs_hook=_without_repeats)
     except json.JSONDecodeError as exc:
         msg = f"no JSON: {exc.msg} at character {exc.pos + 1}"
         raise _bad_json(msg) from None
@@ -37,7 +39,22 @@ def read_message(text: str | bytes) -> Any:
     Raises:
         ValueError: it is none, or holds what could not be stored again: NaN, Infinity, numbers beyond a double.
     """
-    return _decode(text if isinstance(text, str) else text.decode(json.detect_encoding(text), "surrogatepass"))
+    return _decode(_unicode(text))
+
+
+def read_arguments(text: str | bytes) -> Any:
+    """The JSON of a message's arguments, with values as `read_json` gives them: Celery's senders write a bare NaN.
+
+    Raises:
+        ValueError: it is none, or holds numbers beyond a double.
+    """
+    text = _unicode(text)
+    # Most bodies have no such object, and a hook costs a call for each row.
+    return _decode_typed(text) if TYPE in text else _decode_values(text)
+
+
+def _unicode(text: str | bytes) -> str:
+    return text if isinstance(text, str) else text.decode(json.detect_encoding(text), "surrogatepass")
 
 
 class _Refused(ValueError):
@@ -56,6 +73,8 @@ def _no_constant(text: str) -> None:
 
 
 _decode = json.JSONDecoder(parse_float=_bounded, parse_constant=_no_constant).decode
+_decode_values = json.JSONDecoder(parse_float=_bounded).decode
+_decode_typed = json.JSONDecoder(parse_float=_bounded, object_hook=typed_or_plain).decode
 
 
 def _finite(text: str) -> float:
@@ -69,7 +88,7 @@ def _without_repeats(pairs: list[tuple[str, JsonValue]]) -> dict[str, JsonValue]
     fields = dict(pairs)
     if len(fields) != len(pairs):
         raise _Refused("an object gives the same name twice")
-    return fields
+    return typed_or_plain(fields)
 
 
 def _bad_json(msg: str) -> InvalidJob:

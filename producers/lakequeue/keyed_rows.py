@@ -1,6 +1,6 @@
 """The rows of a write that looks for them by key first: an upsert, or an insert of those that are absent."""
 
-from collections.abc import Callable, Mapping, Sequence
+from collections.abc import Callable
 from functools import lru_cache
 from typing import Literal
 
@@ -9,9 +9,9 @@ from pydantic import JsonValue
 from lakequeue import columns
 from lakequeue.column_names import AUDIT, check_names, difference, listed
 from lakequeue.definitions import Definition
-from lakequeue.encoding import encoder
+from lakequeue.encoding import Values, encoder
 from lakequeue.problems import Problems, ValueProblem, quoted, suggestion
-from lakequeue.row_keys import NAN_KEY, identify
+from lakequeue.row_keys import NAN_KEY, identify, is_nan
 from lakequeue.rows import Row
 
 Mode = Literal["append", "upsert", "insert_if_absent"]
@@ -58,13 +58,11 @@ def check_keyed_rows(
     definition: Definition | None,
     problems: Problems,
     *,
-    given: object,
     same_columns: bool,
 ) -> tuple[str, ...]:
     """Check the keys of sound `rows`, and that they all have the `same_columns` if they must.
 
-    Names are spelt alike in all rows, which are changed for it; the key columns are returned so. `given` is what
-    `rows` were made from: in wire form, NaN is text.
+    Names are spelt alike in all rows, which are changed for it; the key columns are returned so.
     """
     first = rows[0]
     if definition is None:
@@ -75,13 +73,14 @@ def check_keyed_rows(
                 rows[index] = {spelling.get(name.lower(), name): value for name, value in row.items()}
     if same_columns:
         _check_same_columns(rows, problems)
-    plan: _Plan = [(name, _identity(definition.types[name]) if definition else identify) for name in key_columns]
-    originals = given if isinstance(given, Sequence) else [given]
+    plan: _Plan = [
+        (name, _identity(definition.types[name], definition.values) if definition else identify) for name in key_columns
+    ]
     seen: dict[tuple[str, ...], int] = {}
     for index, row in enumerate(rows):
         if problems.enough:
             break
-        key = _key(row, plan, index, originals, problems)
+        key = _key(row, plan, index, problems)
         if key is not None and (known := seen.setdefault(key, index)) != index:
             problems.add("duplicate_key", ("data", index), f"the key is that of data[{known}]")
     return key_columns
@@ -97,13 +96,13 @@ def _check_same_columns(rows: list[Row], problems: Problems) -> None:
             return
 
 
-def _key(row: Row, plan: _Plan, index: int, originals: Sequence[object], problems: Problems) -> tuple[str, ...] | None:
+def _key(row: Row, plan: _Plan, index: int, problems: Problems) -> tuple[str, ...] | None:
     """What identifies the row's key, or None where `problems` were added to."""
     texts: list[str] = []
     for name, identity in plan:
         value = row.get(name)
         try:
-            if value == "NaN" and _is_nan(originals[index], name):
+            if is_nan(value):
                 raise ValueProblem("nan_key", NAN_KEY)
             text = None if value is None else identity(value)
         except ValueProblem as problem:
@@ -119,16 +118,10 @@ def _key(row: Row, plan: _Plan, index: int, originals: Sequence[object], problem
     return tuple(texts) if len(texts) == len(plan) else None
 
 
-def _is_nan(original: object, name: str) -> bool:
-    if not isinstance(original, Mapping):
-        return False
-    return any(isinstance(value, float) and column.lower() == name.lower() for column, value in original.items())
-
-
 @lru_cache(maxsize=256)
-def _identity(column_type: columns.ColumnType) -> Callable[[JsonValue], str | None]:
+def _identity(column_type: columns.ColumnType, values: Values) -> Callable[[JsonValue], str | None]:
     """Text by which a declared column's values are told apart."""
-    encode = encoder(column_type)
+    encode = encoder(column_type, values)
     if column_type not in _REALS:
         return encode
 

@@ -8,6 +8,7 @@ from pydantic import JsonValue
 from lakequeue.column_names import difference, wrong_names
 from lakequeue.problems import Path, Problems, ValueProblem, spell
 from lakequeue.rows import check_scalar
+from lakequeue.typed_values import Typed
 
 Key = dict[str, JsonValue]
 """By column. All keys of a job name the same columns, spelt alike and in the same order."""
@@ -73,11 +74,15 @@ def check_key_value(given: object, loc: Path, problems: Problems) -> JsonValue:
     # What is its own wire form needs no more than this look.
     if (type(given) is str and given.isascii()) or (type(given) is int and -_SMALL < given < _SMALL):
         return given
-    if isinstance(given, float) and given != given:
+    value = check_scalar(given, loc, problems)
+    if is_nan(value):
         problems.add("nan_key", loc, NAN_KEY)
         return None
-    value = check_scalar(given, loc, problems)
-    return None if isinstance(value, list | dict) else value
+    return None if isinstance(value, list | dict) and not isinstance(value, Typed) else value
+
+
+def is_nan(value: JsonValue) -> bool:
+    return isinstance(value, Typed) and value.text == "NaN"
 
 
 class KeyCheck:
@@ -133,6 +138,8 @@ def identify(value: JsonValue) -> str:
     Columns may hold more values alike than this knows of, as BIGINT does 1 and "1". Text, because its hashes cannot be
     foreseen: ten thousand keys could be chosen to share the hash of a number.
     """
+    if isinstance(value, Typed):
+        return repr(value.text)
     if isinstance(value, list | dict):
         raise ValueProblem("wrong_type", "a key takes a single value, no list or object")
     if isinstance(value, float) and value.is_integer():

@@ -7,6 +7,7 @@ from pydantic import JsonValue
 from lakequeue.column_names import AUDIT, wrong_names
 from lakequeue.definitions import Definition
 from lakequeue.problems import Path, Problems, ValueProblem, quoted, suggestion
+from lakequeue.typed_values import Typed
 from lakequeue.values import to_wire
 
 Row = dict[str, JsonValue]
@@ -58,7 +59,7 @@ def check_scalar(given: object, loc: Path, problems: Problems) -> JsonValue:
     except ValueProblem as problem:
         problems.add_value(problem, loc)
         return None
-    if isinstance(value, list | dict):
+    if isinstance(value, list | dict) and not isinstance(value, Typed):
         problems.add("wrong_type", loc, "takes a single value, no list or object")
     return value
 

@@ -6,12 +6,14 @@ import re
 import struct
 from collections.abc import Callable
 from datetime import UTC, date, datetime
+from decimal import Decimal
 from math import isfinite, isnan
 
 from pydantic import JsonValue
 
 from lakequeue import columns
 from lakequeue.problems import ValueProblem
+from lakequeue.typed_values import NON_FINITE, Kind, Typed
 
 Encode = Callable[[JsonValue], str | None]
 
@@ -28,7 +30,6 @@ _TIMESTAMP = re.compile(
     r"([0-9]{4}-[0-9]{2}-[0-9]{2}[T ](?:[01][0-9]|2[0-3]):[0-9]{2}(?::[0-9]{2}(?:\.([0-9]+))?)?)"
     r"(Z| ?UTC| ?[+-][0-9]{2}(?::?[0-9]{2})?)? *"
 )
-_INFINITIES = ("NaN", "Infinity", "-Infinity")
 
 
 def integer_encoder(kind: str) -> Encode:
@@ -40,10 +41,11 @@ def integer_encoder(kind: str) -> Encode:
             number = value
         elif value is None:
             return None
-        elif isinstance(value, str):
-            match = _INTEGER.fullmatch(value)
+        elif (text := text_of(value, "decimal")) is not None:
+            match = _INTEGER.fullmatch(text)
             if not match:
-                raise ValueProblem("bad_format", f"{kind} takes a whole number, as in 42; the text is none")
+                what = "text" if text is value else "Decimal"
+                raise ValueProblem("bad_format", f"{kind} takes a whole number, as in 42; the {what} is none")
             digits = match[2].lstrip("0") or "0"
             number = int(match[1] + digits) if len(digits) <= 19 else high + 1
         else:
@@ -56,10 +58,14 @@ def integer_encoder(kind: str) -> Encode:
 
 
 def encode_double(value: JsonValue) -> str | None:
-    if value is None:
+    if type(value) is float:
+        number = value
+    elif value is None:
         return None
-    number = _real("DOUBLE", value)
-    return repr(number) if isfinite(number) else _infinity(number)
+    else:
+        number = _real("DOUBLE", value)
+        _refuse_changed("DOUBLE", value, number)
+    return repr(number) if isfinite(number) else infinity(number)
 
 
 def encode_float(value: JsonValue) -> str | None:
@@ -67,34 +73,34 @@ def encode_float(value: JsonValue) -> str | None:
         return None
     number = _real("FLOAT", value)
     if not isfinite(number):
-        return _infinity(number)
+        return infinity(number)
     try:
         narrow: float = struct.unpack("<f", struct.pack("<f", number))[0]
     except OverflowError:
         raise ValueProblem("out_of_range", "FLOAT holds up to ±3.4028235e38") from None
     if narrow == 0.0 and number != 0.0:
         raise ValueProblem("out_of_range", "too near to zero: FLOAT holds down to ±1.4e-45")
+    _refuse_changed("FLOAT", value, narrow)
     return repr(narrow)
 
 
 def _real(kind: str, value: JsonValue) -> float:
-    if isinstance(value, bool):
-        raise wrong_type(kind, "a number", value)
     if isinstance(value, float):
         return value
-    if isinstance(value, int):
+    if type(value) is int:
         try:
             return float(value)
         except OverflowError:
             raise ValueProblem("out_of_range", f"larger than any {kind}") from None
-    if not isinstance(value, str):
+    text = text_of(value, "decimal", "float")
+    if text is None:
         raise wrong_type(kind, "a number", value)
-    if value in _INFINITIES:
-        return float(value)
-    match = _NUMBER.fullmatch(value)
+    if text in NON_FINITE:
+        return float(text)
+    match = _NUMBER.fullmatch(text)
     if not match:
         raise ValueProblem("bad_format", f"{kind} takes a number, NaN, Infinity or -Infinity; the text is none of them")
-    number = float(value)
+    number = float(text)
     if not isfinite(number):
         raise ValueProblem("out_of_range", f"larger than any {kind}")
     if number == 0.0 and (match[2] + (match[3] or "")).strip("0"):
@@ -102,7 +108,36 @@ def _real(kind: str, value: JsonValue) -> float:
     return number
 
 
-def _infinity(number: float) -> str:
+_EXACT_BELOW = {"DOUBLE": 2**53, "FLOAT": 2**24}
+
+
+def _refuse_changed(kind: str, value: JsonValue, number: float) -> None:
+    """A whole number and a Decimal are exact; a float, and text with a fraction or an exponent, may be rounded."""
+    if isinstance(value, Typed):
+        if value.kind == "decimal" and not _has_digits(number, Decimal(value.text)):
+            msg = f"{kind} does not hold every digit of this Decimal: send float(value) if the nearest one will do"
+            raise ValueProblem("not_exact", msg)
+    elif not isinstance(value, float) and (whole := _whole(value)) is not None and abs(int(number)) != whole:
+        msg = f"past {_EXACT_BELOW[kind]:,} {kind} does not hold every whole number, and not this one"
+        raise ValueProblem("not_exact", f"{msg}: send a float if the nearest one will do")
+
+
+def _whole(value: JsonValue) -> int | None:
+    """The size of a whole number, or of one in text of nothing but digits and a sign."""
+    if isinstance(value, int):
+        return abs(value)
+    assert isinstance(value, str)
+    digits = value.lstrip("+-").lstrip("0")
+    return int(digits) if digits.isdigit() else None  # a DOUBLE has no more than 309 of them
+
+
+def _has_digits(number: float, given: Decimal) -> bool:
+    """Whether a number, printed with as many digits as are given, is what was given."""
+    digits = len(given.as_tuple().digits)
+    return Decimal(f"{number:.{digits - 1}e}") == given
+
+
+def infinity(number: float) -> str:
     return "NaN" if isnan(number) else "Infinity" if number > 0 else "-Infinity"
 
 
@@ -120,9 +155,10 @@ def decimal_encoder(column_type: columns.Decimal) -> Encode:
             raise ValueProblem("out_of_range", f"{sql} holds at most {whole} digits before the point")
         if isinstance(value, float):
             raise ValueProblem("wrong_type", f'{sql} takes no float, which is seldom the decimal it shows: send "9.90"')
-        if not isinstance(value, str):
-            raise wrong_type(sql, 'a whole number or text such as "9.90"', value)
-        match = _NUMBER.fullmatch(value)
+        text = text_of(value, "decimal")
+        if text is None:
+            raise wrong_type(sql, 'a whole number, a Decimal or text such as "9.90"', value)
+        match = _NUMBER.fullmatch(text)
         if not match:
             raise ValueProblem("bad_format", f'{sql} takes a number such as "9.90"; the text is none')
         sign, before, after, exponent = match.groups()
@@ -202,15 +238,16 @@ def limited_text_encoder(column_type: columns.Varchar | columns.Char) -> Encode:
 def encode_date(value: JsonValue) -> str | None:
     if value is None:
         return None
-    if not isinstance(value, str):
-        raise wrong_type("DATE", "text such as 2024-12-31", value)
-    if not _DATE.fullmatch(value):
+    text = text_of(value, "date")
+    if text is None:
+        raise wrong_type("DATE", "a date or text such as 2024-12-31", value)
+    if not _DATE.fullmatch(text):
         raise ValueProblem("bad_format", "DATE takes an ISO date such as 2024-12-31")
     try:
-        date.fromisoformat(value)
+        date.fromisoformat(text)
     except ValueError:
         raise ValueProblem("out_of_range", "no such day; DATE holds 0001-01-01 to 9999-12-31") from None
-    return value
+    return text
 
 
 def encode_timestamp(value: JsonValue) -> str | None:
@@ -236,9 +273,10 @@ def encode_timestamp_ntz(value: JsonValue) -> str | None:
 
 
 def _moment(kind: str, example: str, value: JsonValue) -> datetime:
-    if not isinstance(value, str):
-        raise wrong_type(kind, f"text such as {example}", value)
-    match = _TIMESTAMP.fullmatch(value)
+    text = text_of(value, "datetime")
+    if text is None:
+        raise wrong_type(kind, f"a datetime or text such as {example}", value)
+    match = _TIMESTAMP.fullmatch(text)
     if not match:
         raise ValueProblem("bad_format", f"{kind} takes an ISO timestamp such as {example}")
     written, fraction, offset = match.groups()
@@ -252,15 +290,25 @@ def _moment(kind: str, example: str, value: JsonValue) -> datetime:
         raise ValueProblem("out_of_range", f"no such moment; {kind} holds the years 0001 to 9999") from None
 
 
+def encode_bytes(value: JsonValue) -> str | None:
+    """BINARY as Python gives it: text would be decoded without a word."""
+    if isinstance(value, str):
+        msg = "BINARY takes bytes, not text: send text.encode(), or base64.b64decode(text) of base64 text"
+        raise ValueProblem("wrong_type", msg)
+    return encode_binary(value)
+
+
 def encode_binary(value: JsonValue) -> str | None:
+    """BINARY as JSON gives it, where text is base64."""
     if value is None:
         return None
-    if not isinstance(value, str):
-        raise wrong_type("BINARY", "base64 text", value)
-    if len(value) > MAX_STRING_CHARS:
+    text = text_of(value, "base64")
+    if text is None:
+        raise wrong_type("BINARY", "bytes, in JSON base64 text", value)
+    if len(text) > MAX_STRING_CHARS:
         raise ValueProblem("too_long", f"base64 text has at most {MAX_STRING_CHARS:,} characters")
     try:
-        raw = binascii.a2b_base64(value, strict_mode=True)
+        raw = binascii.a2b_base64(text, strict_mode=True)
     except ValueError:
         raise ValueProblem("bad_format", "BINARY takes base64 (A-Z a-z 0-9 + /, padded with =)") from None
     # Encoded again, since the last character's spare bits may differ for the same bytes.
@@ -276,16 +324,49 @@ def unsupported_encoder(column_type: columns.Unsupported) -> Encode:
     return encode
 
 
+def text_of(value: JsonValue, *kinds: Kind) -> str | None:
+    """The text of a value that is text or of one of the kinds; None for any other."""
+    if isinstance(value, str):
+        return value
+    return value.text if isinstance(value, Typed) and value.kind in kinds else None
+
+
 _JSON_KINDS = {
     bool: "true or false",
     int: "a whole number",
-    float: "a number with a fraction",
+    float: "a float",
     str: "text",
     list: "a list",
     dict: "an object",
 }
+_TYPED_KINDS = {"decimal": "a Decimal", "datetime": "a datetime", "date": "a date", "base64": "bytes"}
+_TO_TEXT = {
+    "a date": "value.isoformat()",
+    "a datetime": "value.isoformat()",
+    "bytes": "value.decode()",
+    "a list": "json.dumps(value)",
+    "an object": "json.dumps(value)",
+}
+_INSTEAD = {
+    ("DATE", "a datetime"): ": send value.date()",
+    ("BINARY", "a list"): ": send bytes(value)",
+}
 
 
 def wrong_type(kind: str, wanted: str, value: JsonValue) -> ValueProblem:
-    got = _JSON_KINDS.get(type(value), f"a {type(value).__name__}")
-    return ValueProblem("wrong_type", f"{kind} takes {wanted}, not {got}")
+    got = _named(value)
+    if got == "NaN":
+        instead = ", which pandas writes for a missing value: send None"
+    elif wanted == "text":
+        instead = f": send text, in Python {_TO_TEXT.get(got, 'str(value)')}"
+    else:
+        instead = _INSTEAD.get((kind, got), "")
+    return ValueProblem("wrong_type", f"{kind} takes {wanted}, not {got}{instead}")
+
+
+def _named(value: JsonValue) -> str:
+    if isinstance(value, Typed):
+        return value.text if value.kind == "float" else _TYPED_KINDS[str(value.kind)]
+    if value != value:
+        return "NaN"
+    return _JSON_KINDS.get(type(value), f"a {type(value).__name__}")

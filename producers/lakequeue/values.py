@@ -2,22 +2,28 @@
 
 a caller's value --to_wire--> JSON --encoder(type)--> text --CAST in SQL--> the table
 a caller's value <--from_wire(type)-- JSON <--decoder(type)-- what the connector returns
+
+On the way to the table, JSON keeps what a value was: a Decimal, date, datetime, bytes, NaN or infinity is `Typed`. On
+the way back the column tells.
 """
 
-import base64
 from collections.abc import Mapping
-from datetime import UTC, date, datetime
+from datetime import UTC, date, datetime, time
 from decimal import Decimal
-from math import isfinite, isnan
+from enum import Enum
+from math import isfinite
 from uuid import UUID
 
 from pydantic import JsonValue
 
 from lakequeue.decoding import decoder, from_wire, iso_timestamp
-from lakequeue.encoding import encoder
+from lakequeue.encoding import Values, encoder
+from lakequeue.foreign_values import python_equivalent
 from lakequeue.problems import ValueProblem
+from lakequeue.scalars import infinity
+from lakequeue.typed_values import KEYS, NAT_OF_KOMBU, Typed, no_time, python_value, typed_bytes
 
-__all__ = ["MAX_NESTING", "JsonValue", "ValueProblem", "decoder", "encoder", "from_wire", "to_wire"]
+__all__ = ["MAX_NESTING", "JsonValue", "ValueProblem", "Values", "decoder", "encoder", "from_wire", "to_wire"]
 
 MAX_NESTING = 64
 """Levels of lists and objects; a MAP written as pairs takes two."""
@@ -29,9 +35,9 @@ _DECIMAL_DIGITS = 400
 
 
 def to_wire(value: object) -> JsonValue:
-    """The JSON form of what a Python caller gives, which is its own JSON form; ValueProblem for other types.
+    """The JSON form of what a caller gives, which is its own JSON form; ValueProblem for other types.
 
-    A dict with keys that are not all strings becomes a list of [key, value] pairs.
+    A dict with keys that are not all strings, or with the two keys of a `Typed`, becomes a list of [key, value] pairs.
     """
     if type(value) is str and value.isascii():
         return value
@@ -53,30 +59,30 @@ def _to_wire(value: object, depth: int) -> JsonValue:
             raise ValueProblem("out_of_range", "a whole number larger than any column holds")
         return int(value)
     if isinstance(value, float):
-        if isfinite(value):
-            return float(value)
-        return "NaN" if isnan(value) else "Infinity" if value > 0 else "-Infinity"
+        return float(value) if isfinite(value) else Typed.of("float", infinity(value))
     if isinstance(value, Decimal):
-        return _plain(value)
+        return Typed.of("decimal", _plain(value))
     if isinstance(value, datetime):
-        return _moment(value)
+        return Typed.of("datetime", _moment(value))
     if isinstance(value, date):
-        return value.isoformat()
+        return Typed.of("date", value.isoformat())
     if isinstance(value, UUID):
         return str(value)
     if isinstance(value, bytes | bytearray | memoryview):
-        return base64.b64encode(value).decode("ascii")
+        return typed_bytes(value)
+    if isinstance(value, Typed):
+        return _to_wire(python_value(value), depth)
     if depth >= MAX_NESTING:
         raise ValueProblem("too_deep", f"nested deeper than {MAX_NESTING} levels")
     if isinstance(value, list | tuple):
         return _list(value, depth)
     if isinstance(value, Mapping):
         return _mapping(value, depth)
-    raise ValueProblem(
-        "wrong_type",
-        f"{type(value).__name__} cannot be sent; accepted are None, bool, int, float, str, Decimal, "
-        "datetime, date, bytes, UUID, list, tuple and dict",
-    )
+    if isinstance(value, time):
+        raise no_time()
+    if isinstance(value, Enum):
+        raise ValueProblem("wrong_type", f"{type(value).__name__} is an Enum and cannot be sent: send its .value")
+    return _to_wire(python_equivalent(value), depth + 1)
 
 
 def _text(value: str) -> str:
@@ -98,13 +104,17 @@ def _plain(value: Decimal) -> str:
 
 
 def _moment(value: datetime) -> str:
+    if value != value:  # pandas.NaT is a datetime of no day
+        raise ValueProblem("no_moment", "NaT is no moment: send None for a missing value")
     if getattr(value, "nanosecond", 0):  # pandas.Timestamp is a datetime that keeps more than it shows
         raise ValueProblem("bad_format", "a timestamp keeps microseconds, this one has nanoseconds")
     try:
         if value.utcoffset() is None:
-            return datetime.combine(value.date(), value.time()).isoformat()
+            text = datetime.combine(value.date(), value.time()).isoformat()
+            # With a fraction, the first moment of all is not what kombu makes of NaT.
+            return f"{text}.000000" if text == NAT_OF_KOMBU else text
         return iso_timestamp(value.astimezone(UTC))
-    except (ValueError, TypeError, OverflowError):  # pandas.NaT; 0001-01-01 east of Greenwich
+    except (ValueError, TypeError, OverflowError):  # 0001-01-01 east of Greenwich
         raise ValueProblem("out_of_range", "a timestamp lies in the years 0001 to 9999 in UTC") from None
 
 
@@ -119,6 +129,8 @@ def _list(value: list[object] | tuple[object, ...], depth: int) -> JsonValue:
 
 
 def _mapping(value: Mapping[object, object], depth: int) -> JsonValue:
+    if value.keys() == KEYS:
+        return _list([list(pair) for pair in value.items()], depth)
     fields: dict[str, JsonValue] = {}
     for key, item in value.items():
         if not isinstance(key, str):

@@ -2,10 +2,10 @@
 
 A message is kombu's JSON envelope for Redis, its body `[args, kwargs, embed]` as text (no `body_encoding`).
 The kwargs are the job's fields. Headers beyond Celery's: `digest` (of kind and fields), `enqueued_at` (ISO 8601, UTC)
-and `rows`; a replay has `replay_of`, the ids of the jobs it repeats, oldest first, and `replay_since`, when the oldest
-was enqueued. Messages that others send, in the list `records`, lack the first three and have a body in base64, perhaps
-compressed, perhaps of protocol 1; a worker reads them with `parse`, and `admit`s them: from there on they are like any
-other.
+and `rows`; `values` is `python` where a caller gave Python's values, else they are JSON. A replay has `replay_of`, the
+ids of the jobs it repeats, oldest first, and `replay_since`, when the oldest was enqueued. Messages that others send,
+in the list `records`, lack all of these and have a body in base64, perhaps compressed, perhaps of protocol 1; a worker
+reads them with `parse`, and `admit`s them: from there on they are like any other.
 https://docs.celeryq.dev/en/stable/internals/protocol.html
 """
 
@@ -24,7 +24,7 @@ from lakequeue.bodies import UnreadableBody, read_body
 from lakequeue.errors import InvalidJob
 from lakequeue.handed_on import rows_handed_on
 from lakequeue.identifiers import TableName, check_job_id
-from lakequeue.jobs import Job, parse_job
+from lakequeue.jobs import Job, Values, parse_job
 from lakequeue.json_text import read_message
 from lakequeue.keys import Lane, Partition, lane_of, partition_of
 from lakequeue.problems import Problems
@@ -86,6 +86,8 @@ class Received:
     """When the oldest of them was enqueued: rows that are older come from another job that had its id."""
     naive_is_utc: bool = False
     """Whether the message says that times without an offset are UTC, as protocol 1 does by `utc`."""
+    values: Values = "json"
+    """How the sender's caller gave the values."""
 
 
 class NotAMessage(ValueError):
@@ -109,12 +111,13 @@ def encode(
     shown = _text(summary(table, op, rows, replay_of))
     replay = f',"replay_of":{_text(list(replay_of))}' if replay_of else ""
     since = f',"replay_since":"{isoformat(replay_since)}"' if replay_since else ""
+    values = ',"values":"python"' if job.values == "python" else ""
     message = (
         f'{{"body":{_text(f"[[],{kwargs},{_EMBED}]")},"content-encoding":"utf-8",'
         f'"content-type":"application/json","headers":{{"lang":"py","task":"records.{op}","id":"{job_id}",'
         f'"root_id":"{job_id}","parent_id":null,"group":null,"argsrepr":"()","kwargsrepr":{shown},'
         f'"origin":{origin()},"retries":0,"eta":null,"expires":null,"timelimit":[null,null],"shadow":null,'
-        f'"ignore_result":false,"digest":"{digest}","enqueued_at":"{at}","rows":{rows}{replay}{since}}},'
+        f'"ignore_result":false,"digest":"{digest}","enqueued_at":"{at}","rows":{rows}{values}{replay}{since}}},'
         f'"properties":{{"correlation_id":"{job_id}","reply_to":"","delivery_mode":2,"delivery_info":'
         f'{{"exchange":"","routing_key":"{QUEUE}"}},"priority":0,"delivery_tag":"{job_id}"}}}}'
     )
@@ -162,6 +165,8 @@ def admit(job: Job, received: Received, *, now: datetime) -> Encoded:
         "enqueued_at": at,
         "rows": rows,
     }
+    if received.values == "python":
+        headers["values"] = "python"
     if received.replay_of:
         headers["replay_of"], headers["replay_since"] = received.replay_of, received.replay_since
     properties = {
@@ -265,6 +270,7 @@ def parse(message: bytes) -> Received:
         replay_of=replay_of,
         replay_since=_aware(headers.get("replay_since")),
         naive_is_utc=headers.get("utc") is True,
+        values="python" if headers.get("values") == "python" else "json",
     )
 
 
@@ -363,7 +369,7 @@ def to_job(received: Received) -> Job:
     kwargs = received.kwargs
     if received.args:
         kwargs = {**kwargs, "data": rows_handed_on(TASKS[received.task], received.args, kwargs)}
-    return parse_job({**kwargs, "kind": TASKS[received.task]})
+    return parse_job({**kwargs, "kind": TASKS[received.task]}, values=received.values)
 
 
 def writes_nothing(received: Received, error: InvalidJob) -> TableName | None:

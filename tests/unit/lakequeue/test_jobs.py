@@ -4,6 +4,7 @@ import json
 import pickle
 from datetime import UTC, date, datetime
 from decimal import Decimal
+from math import inf, nan
 from typing import Any
 
 import pytest
@@ -311,11 +312,13 @@ def test_audit_columns_cannot_be_given(name: str) -> None:
 def test_python_values_are_stored_as_json() -> None:
     row = {"at": datetime(2024, 1, 1, tzinfo=UTC), "d": Decimal("1.50"), "m": {date(2024, 1, 1): (b"A",)}}
     job = Write(table="main.sales.orders", data=[row])
-    assert job.data == [{"at": "2024-01-01T00:00:00Z", "d": "1.50", "m": [["2024-01-01", ["QQ=="]]]}]
+    day, number = {"__type__": "date", "__value__": "2024-01-01"}, {"__type__": "decimal", "__value__": "1.50"}
+    moment = {"__type__": "datetime", "__value__": "2024-01-01T00:00:00Z"}
+    assert job.data == [{"at": moment, "d": number, "m": [[day, [{"__type__": "base64", "__value__": "QQ=="}]]]}]
     assert job.row_count == 1
     row["d"] = None
-    assert job.data[0]["d"] == "1.50"
-    assert Update(**TABLE, key_column="d", key_value=date(2024, 1, 1), updates={"x": b""}).key_value == "2024-01-01"
+    assert job.data[0]["d"] == number
+    assert Update(**TABLE, key_column="d", key_value=date(2024, 1, 1), updates={"x": b""}).key_value == day
 
 
 def test_all_errors_are_found_and_the_first_twenty_shown() -> None:
@@ -448,7 +451,9 @@ def test_text_that_loses_something_when_read_is_refused(text: str | bytes) -> No
 
 def test_python_s_way_to_write_nan_is_taken() -> None:
     job = parse_job('{"kind": "write", "table": "a.b.c", "data": [{"a": NaN, "b": -Infinity}]}')
-    assert job.fields()["data"] == [{"a": "NaN", "b": "-Infinity"}]
+    assert job == Write(table="a.b.c", data=[{"a": nan, "b": -inf}])
+    assert isinstance(job, Write)
+    assert job.data[0]["a"] == {"__type__": "float", "__value__": "NaN"}
 
 
 def test_an_error_says_which_of_several_jobs() -> None:

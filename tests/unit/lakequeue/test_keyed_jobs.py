@@ -12,6 +12,7 @@ import pytest
 from lakequeue import Delete, InvalidJob, Update, Write, parse_job, wire
 from lakequeue.jobs import Change
 from lakequeue.row_keys import MAX_KEYS
+from lakequeue.typed_values import Typed
 
 TABLE: dict[str, Any] = {"catalog": "main", "schema": "sales", "table": "orders"}
 DECLARED = [
@@ -416,7 +417,8 @@ def test_python_values_become_json_in_keys_and_updates() -> None:
     update = Update(
         table="a.b.c", rows=[Change({"day": "x"}, {"n": 1}), {"key": {"day": date(2024, 1, 1)}, "updates": {"n": b"A"}}]
     )
-    assert update.changes[1] == Change({"day": "2024-01-01"}, {"n": "QQ=="})
+    day, raw = Typed.of("date", "2024-01-01"), Typed.of("base64", "QQ==")
+    assert update.changes[1] == Change({"day": day}, {"n": raw})
     assert Delete(table="a.b.c", key={"id": UUID(int=0)}).targets == ({"id": str(UUID(int=0))},)  # fmt: skip
 
 

@@ -14,6 +14,8 @@ from hypothesis import given, settings
 from hypothesis import strategies as st
 from lakequeue import columns
 from lakequeue.columns import ColumnType, Scalar, Unsupported, parse_type
+from lakequeue.json_text import read_json
+from lakequeue.typed_values import Typed
 from lakequeue.values import MAX_NESTING, JsonValue, ValueProblem, decoder, encoder, from_wire, to_wire
 
 from tests.strategies import column_types, comparable, values_of
@@ -40,41 +42,49 @@ class PandasLike(datetime):
     nanosecond = 1
 
 
-WIRE = {
+def typed(kind: str, text: str) -> dict[str, JsonValue]:
+    return {"__type__": kind, "__value__": text}
+
+
+WIRE: dict[str, tuple[object, JsonValue]] = {
     "None": (None, None),
     "bool": (True, True),
     "int": (7, 7),
     "large int": (10**30, 10**30),
     "IntEnum": (Size.SMALL, 1),
     "float": (0.1, 0.1),
-    "nan": (float("nan"), "NaN"),
-    "infinity": (float("inf"), "Infinity"),
-    "minus infinity": (float("-inf"), "-Infinity"),
+    "nan": (float("nan"), typed("float", "NaN")),
+    "infinity": (float("inf"), typed("float", "Infinity")),
+    "minus infinity": (float("-inf"), typed("float", "-Infinity")),
     "str": ("é", "é"),
     "StrEnum": (Colour.RED, "red"),
-    "Decimal": (Decimal("9.90"), "9.90"),
-    "Decimal with exponent": (Decimal("1E+3"), "1000"),
-    "small Decimal": (Decimal("1E-7"), "0.0000001"),
-    "UTC": (datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC), "2024-01-02T03:04:05Z"),
-    "microseconds": (datetime(2024, 1, 2, 3, 4, 5, 60, tzinfo=UTC), "2024-01-02T03:04:05.000060Z"),
-    "offset": (datetime(2024, 1, 2, 1, tzinfo=timezone(timedelta(hours=2))), "2024-01-01T23:00:00Z"),
-    "naive": (datetime.fromisoformat("2024-01-02T03:04:05"), "2024-01-02T03:04:05"),
-    "year 1": (datetime.fromisoformat("0001-01-01"), "0001-01-01T00:00:00"),
-    "date": (date(987, 6, 5), "0987-06-05"),
-    "bytes": (b"\xff\x00", "/wA="),
-    "bytearray": (bytearray(b"A"), "QQ=="),
+    "Decimal": (Decimal("9.90"), typed("decimal", "9.90")),
+    "Decimal with exponent": (Decimal("1E+3"), typed("decimal", "1000")),
+    "small Decimal": (Decimal("1E-7"), typed("decimal", "0.0000001")),
+    "UTC": (datetime(2024, 1, 2, 3, 4, 5, tzinfo=UTC), typed("datetime", "2024-01-02T03:04:05Z")),
+    "microseconds": (datetime(2024, 1, 2, 3, 4, 5, 60, tzinfo=UTC), typed("datetime", "2024-01-02T03:04:05.000060Z")),
+    "offset": (
+        datetime(2024, 1, 2, 1, tzinfo=timezone(timedelta(hours=2))),
+        typed("datetime", "2024-01-01T23:00:00Z"),
+    ),
+    "naive": (datetime.fromisoformat("2024-01-02T03:04:05"), typed("datetime", "2024-01-02T03:04:05")),
+    "year 1": (datetime.fromisoformat("0001-01-01"), typed("datetime", "0001-01-01T00:00:00.000000")),
+    "date": (date(987, 6, 5), typed("date", "0987-06-05")),
+    "bytes": (b"\xff\x00", typed("base64", "/wA=")),
+    "bytearray": (bytearray(b"A"), typed("base64", "QQ==")),
     "UUID": (UUID(int=1), "00000000-0000-0000-0000-000000000001"),
-    "tuple": ((1, Decimal(2)), [1, "2"]),
-    "dict": ({"a": {"b": date(2024, 1, 1)}}, {"a": {"b": "2024-01-01"}}),
+    "tuple": ((1, Decimal(2)), [1, typed("decimal", "2")]),
+    "dict": ({"a": {"b": date(2024, 1, 1)}}, {"a": {"b": typed("date", "2024-01-01")}}),
     "empty dict": ({}, {}),
-    "other keys": ({1: "a", date(2024, 1, 1): None}, [[1, "a"], ["2024-01-01", None]]),
+    "other keys": ({1: "a", date(2024, 1, 1): None}, [[1, "a"], [typed("date", "2024-01-01"), None]]),
+    "the two keys of a typed value": (typed("decimal", "1"), [["__type__", "decimal"], ["__value__", "1"]]),
 }
 
 
 @pytest.mark.parametrize(("value", "wire"), WIRE.values(), ids=WIRE)
 def test_python_values_become_json(value: object, wire: JsonValue) -> None:
     assert to_wire(value) == wire
-    assert type(to_wire(value)) is type(wire)
+    assert type(to_wire(value)) in (type(wire), Typed)
 
 
 def deep(levels: int) -> object:
@@ -120,8 +130,9 @@ def test_what_has_no_json_form_is_refused(value: object, msg: str, path: tuple[s
 @given(typed_values)
 def test_a_wire_form_is_its_own_wire_form(typed: tuple[ColumnType, object]) -> None:
     wire = to_wire(typed[1])
-    json.dumps(wire, allow_nan=False).encode()
+    sent = json.dumps(wire, allow_nan=False).encode()
     assert to_wire(wire) == wire
+    assert to_wire(read_json(sent)) == wire
 
 
 def case_id(sql: str, value: JsonValue) -> str:
@@ -138,11 +149,12 @@ ENCODED: dict[str, list[tuple[JsonValue, str | None]]] = {
     "DOUBLE": [
         (1, "1.0"), (1.5, "1.5"), ("1.50", "1.5"), (".5", "0.5"), ("5.", "5.0"), ("+1e3", "1000.0"), ("NaN", "NaN"),
         ("-Infinity", "-Infinity"), (float("nan"), "NaN"), (-0.0, "-0.0"), ("0e99", "0.0"),
-        (2**53 + 1, "9007199254740992.0"),
+        (2**53, "9007199254740992.0"), (-(2**60), "-1.152921504606847e+18"), ("1e23", "1e+23"),
+        ("9007199254740993.5", "9007199254740994.0"), (10**22, "1e+22"),
     ],
     "FLOAT": [
         (0.5, "0.5"), (0.1, "0.10000000149011612"), (3.4028234e38, "3.4028234663852886e+38"),
-        ("Infinity", "Infinity"),
+        ("Infinity", "Infinity"), (2**24, "16777216.0"), (2**100, "1.2676506002282294e+30"),
     ],
     "DECIMAL(5,2)": [
         (None, None), (999, "999"), (-1, "-1"), ("999.99", "999.99"), ("9.90", "9.9"), ("1.500000", "1.5"),
@@ -217,9 +229,13 @@ REFUSED: dict[str, list[tuple[JsonValue, str]]] = {
         ("nan", "bad_format"),
         ("inf", "bad_format"), ("0x1p3", "bad_format"), ("1_0", "bad_format"), (" 1", "bad_format"),
         (".", "bad_format"), ("", "bad_format"),
-        ({}, "wrong_type"),
+        ({}, "wrong_type"), (2**53 + 1, "not_exact"), (-(2**53) - 1, "not_exact"), ("9007199254740993", "not_exact"),
+        ("+0" + "9" * 300, "not_exact"),
     ],
-    "FLOAT": [(3.5e38, "out_of_range"), ("1e39", "out_of_range"), (1e-60, "out_of_range")],
+    "FLOAT": [
+        (3.5e38, "out_of_range"), ("1e39", "out_of_range"), (1e-60, "out_of_range"), (2**24 + 1, "not_exact"),
+        ("16777217", "not_exact"),
+    ],
     "DECIMAL(5,2)": [
         (0.1, "wrong_type"), (True, "wrong_type"), (1000, "out_of_range"), (-1000, "out_of_range"),
         ("1000", "out_of_range"),

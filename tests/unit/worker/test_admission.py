@@ -71,7 +71,7 @@ def test_no_arguments_stop_the_door(first: Any, data: Any, embed: Any) -> None:
 
 def test_a_job_is_the_same_through_either_door() -> None:
     fast = wire.encode(
-        parse_job({"kind": "write", "catalog": "A", "schema": "b", "table": "C", "data": {"id": 1}}),
+        parse_job('{"kind": "write", "catalog": "A", "schema": "b", "table": "C", "data": {"id": 1}}'),
         job_id="a-1",
         now=NOW,
     )
