@@ -18,6 +18,7 @@ from lakequeue.identifiers import TableName
 
 from tasks import statements
 from worker.findings import Finding, short
+from worker.lists import in_other_databases, unread
 from worker.permissions import permission_findings
 from worker.settings import Settings
 from worker.target import Misconfigured, Target, sdk_config, target
@@ -108,7 +109,22 @@ def redis_findings(settings: Settings) -> Iterator[Finding]:
         )
     if not info.get("aof_enabled"):
         yield Finding("warn", "redis", "no append-only file: a restart loses what is queued", "set appendonly yes")
+    yield from queue_findings(client)
     client.close()
+
+
+def queue_findings(client: redis.Redis) -> Iterator[Finding]:
+    """Jobs of other Celery applications that no worker will see."""
+    try:
+        found = [*unread(client), *in_other_databases(client)]
+    except redis.ResponseError as exc:
+        yield Finding("skip", "queue", f"lists that nobody reads are not looked for: {short(exc)}")
+        return
+    for each in found:
+        told, _, remedy = str(each).partition(": ")
+        yield Finding("warn", "queue", told, remedy)
+    if not found:
+        yield Finding("ok", "queue", "no jobs in lists that no worker reads")
 
 
 def ask_workspace(what: str, ask: Callable[[], Finding]) -> Finding:

@@ -14,6 +14,7 @@ from lakequeue.scripts import read_script
 from worker import logs
 from worker.admission import Admission, admission, conflict
 from worker.lane import Notify
+from worker.lists import Lists
 from worker.loop import Loop
 
 log = logging.getLogger(__name__)
@@ -25,9 +26,6 @@ CHUNK = 200
 CHUNK_BYTES = 2_000_000
 DUE_AT_ONCE = 500
 
-LISTS = (wire.QUEUE, *(f"{wire.QUEUE}\x06\x16{step}" for step in (3, 6, 9)))
-"""kombu's list and those of its priorities, the most urgent first (`kombu/transport/redis.py`, `_q_for_pri`)."""
-
 
 class Door:
     """A thread that drains the lists in order. Any number of workers may do so: a message leaves its list, and is a
@@ -37,23 +35,26 @@ class Door:
         self._client = client
         self._expires_s = expires_s
         self._notify = notify
+        self._lists = Lists(client)
         self._loop = Loop("door", self._step, fault=f"messages stay in the queue {wire.QUEUE}")
         self._peek, self._admit, self._due = (
             client.register_script(read_script("worker", name)) for name in ("peek", "admit", "due")
         )
 
     def start(self) -> None:
+        self._lists.start()
         self._loop.start()
 
     def stop(self) -> None:
         self._loop.stop()
+        self._lists.stop()
 
     def _step(self) -> float:
         return 0.0 if self._drain() + self._move_due() else POLL_S
 
     def _drain(self) -> int:
         """Take the oldest messages of the most urgent list. Returns how many there were."""
-        found = self._peek(keys=[], args=[CHUNK, CHUNK_BYTES, *LISTS])
+        found = self._peek(keys=[], args=[CHUNK, CHUNK_BYTES, *self._lists.names])
         if not found:
             return 0
         name, messages = found

@@ -51,6 +51,10 @@ DEAD_TABLES = "lakequeue:dead:tables"
 COMMITS = "lakequeue:commits"
 """Hash: when something was last committed in each table, Unix seconds."""
 
+LISTS = "lakequeue:lists"
+"""Hash: lists with jobs of other Celery applications beside the usual ones, each with what its sender has to change, or
+nothing if workers drain it."""
+
 PAUSED = "lakequeue:paused"
 """Hash: the tables of which no batch is begun, each with the time (ISO 8601) since which."""
 

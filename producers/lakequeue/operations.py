@@ -10,7 +10,7 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from lakequeue import keys, outcomes, wire
+from lakequeue import celery_lists, keys, outcomes, wire
 from lakequeue.connections import Client
 from lakequeue.errors import UnknownJob
 from lakequeue.identifiers import TableName, check_job_id
@@ -93,11 +93,11 @@ class Operations:
                 pipe.hgetall(keys.DEAD_TABLES)
                 pipe.hgetall(keys.COMMITS)
                 pipe.hgetall(keys.PAUSED)
-                pipe.llen(wire.QUEUE)
                 pipe.zcard(keys.ETA)
                 pipe.zcard(keys.DEAD_INDEX)
                 pipe.zcount(keys.WORKERS, f"({time.time():.3f}", "+inf")
-                dead, commits, paused, arriving, delayed, letters, workers = pipe.execute()
+                dead, commits, paused, delayed, letters, workers = pipe.execute()
+            arriving, unread = celery_lists.arriving(self._redis)
             lanes: dict[str, list[LaneState]] = {}
             owners: list[str] = []
             for first in range(0, keys.PARTITIONS, AT_ONCE):
@@ -117,7 +117,7 @@ class Operations:
             )
             for name in sorted(names)
         ]
-        return Overview(tables, arriving, delayed, letters, workers, owners.count(""))
+        return Overview(tables, arriving, delayed, letters, workers, owners.count(""), unread)
 
     def table(self, name: str) -> TableState:
         """One table; one that nothing is known of has nothing in it."""

@@ -165,6 +165,8 @@ def _tables(queue: Queue, args: argparse.Namespace) -> int:
     if any(each.told.get("warehouse") == "away" for each in queue.operations.workers()):
         told.append("the warehouse is away: ask python -m worker doctor")
     say(", ".join(told))
+    for each in found.unread:
+        say(str(each))
     return 0
 
 

@@ -2,10 +2,11 @@
 
 from __future__ import annotations
 
-from dataclasses import dataclass
+from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
 
+from lakequeue.celery_lists import UnreadList
 from lakequeue.keys import Lane
 
 
@@ -44,7 +45,8 @@ class TableState:
 @dataclass(frozen=True)
 class Overview:
     """All tables by name, and what is in none of them yet: `arriving` messages were sent through Celery's own door,
-    `delayed` jobs wait for their eta. `dead` counts all dead letters, `unowned` the partitions without a worker."""
+    `delayed` jobs wait for their eta. `dead` counts all dead letters, `unowned` the partitions without a worker. In
+    `unread` are lists of other Celery applications with jobs that no worker takes in."""
 
     tables: list[TableState]
     arriving: int
@@ -52,6 +54,7 @@ class Overview:
     dead: int
     workers: int
     unowned: int
+    unread: list[UnreadList] = field(default_factory=list)
 
 
 @dataclass(frozen=True, slots=True)

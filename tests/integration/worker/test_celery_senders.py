@@ -112,3 +112,37 @@ def test_the_ids_of_a_revocation_that_are_none_do_not_spoil_the_others(app: Cele
     assert "but not 'no id'" in str(replies)
     with pytest.raises(TaskRevokedError):
         late.get(timeout=30)
+
+
+def test_messages_are_drained_whatever_priorities_and_separator_their_sender_has(
+    system: System, sender: Sender, table: str
+) -> None:
+    options = [{"priority_steps": list(range(10))}, {"priority_steps": [0, 50, 200]}, {"sep": "::"}]
+    for each in options:
+        app = sender(broker_transport_options=each)
+        sent = [write(app, table, priority, priority=priority) for priority in (0, 4, 60, 255)]
+        assert [each.get(timeout=30)["count"] for each in sent] == [1] * 4
+
+
+def test_jobs_that_no_worker_takes_in_are_named_with_the_setting_to_change(
+    system: System, sender: Sender, client: redis.Redis, table: str
+) -> None:
+    prefixed = sender(broker_transport_options={"global_keyprefix": "shop:"})
+    write(prefixed, table, 1)
+    elsewhere = sender(task_default_queue="orders")
+    write(elsewhere, table, 2, priority=0)
+    mine = f"other-{uuid4().hex}"
+    client.lpush(mine, "no message")
+    try:
+        until(lambda: len(system.queue.operations.overview().unread) == 2, "both are found")
+        found = {each.name: each for each in system.queue.operations.overview().unread}
+        assert (found["shop:records"].messages, found["orders"].messages) == (1, 1)
+        assert "global_keyprefix 'shop:'" in found["shop:records"].remedy
+        assert 'queue="records"' in found["orders"].remedy
+        until(
+            lambda: "1 message waits in the list 'orders', which no worker reads" in system.worker.text(), "it is told"
+        )
+    finally:
+        client.delete("shop:records", "orders", mine)
+    until(lambda: not system.queue.operations.overview().unread, "they are gone")
+    until(lambda: client.hlen(keys.LISTS) == client.hvals(keys.LISTS).count(b""), "they are forgotten")

@@ -7,6 +7,7 @@ import subprocess
 import sys
 
 import pytest
+import redis
 from celery import Celery
 from lakequeue import JobFailed
 
@@ -35,10 +36,28 @@ def test_doctor_finds_nothing_wrong_with_a_sound_system(system: System) -> None:
     assert [line.split()[1] for line in told.splitlines() if line.startswith("ok")] == [
         "versions",
         "redis",
+        "queue",
         "credentials",
         "warehouse",
         "statement",
     ]
+
+
+def test_doctor_names_jobs_that_no_worker_will_see(system: System) -> None:
+    message = '{"body": "", "headers": {}, "properties": {"delivery_info": {"routing_key": "records"}}}'
+    with redis.Redis.from_url(system.redis.url) as ours, redis.Redis.from_url(f"{system.redis.url[:-1]}5") as theirs:
+        ours.lpush("shop:records", message, message)
+        theirs.lpush("records", message)
+        try:
+            code, told = doctor(system)
+        finally:
+            ours.delete("shop:records")
+            theirs.flushdb()
+    assert code == 0, told
+    assert "2 messages wait in the list 'shop:records', which no worker reads" in told
+    assert "-> remove global_keyprefix 'shop:' from broker_transport_options" in told
+    assert "1 message waits in the list 'records of database 5', which no worker reads" in told
+    assert "-> give the sender the URL of database 0, for broker and results" in told
 
 
 @pytest.mark.parametrize(
