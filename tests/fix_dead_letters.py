@@ -55,7 +55,7 @@ def bury(queue: Queue, redis_url: str) -> Iterator[Bury]:
         message = client.rpop(keys.jobs(lane))
         assert isinstance(message, bytes)
         if not client.llen(keys.jobs(lane)):
-            client.srem(keys.ready(keys.partition_of(job["table"])), lane)
+            client.zrem(keys.first_turns("w", keys.partition_of(job["table"])), lane)
         received = wire.decode(message)
         member = Member(
             received.id,

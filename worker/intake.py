@@ -1,4 +1,4 @@
-"""The intake: reads the lanes of the partitions this worker owns, and gives each a turn whenever it is due."""
+"""The intake: finds the lanes of the partitions this worker owns that want a turn, and gives them theirs."""
 
 from __future__ import annotations
 
@@ -7,6 +7,7 @@ import math
 import queue
 import threading
 import time
+from collections import Counter
 from collections.abc import Iterable, Mapping
 from concurrent.futures import Future, ThreadPoolExecutor
 from contextlib import suppress
@@ -17,28 +18,29 @@ from lakequeue import keys
 from lakequeue.keys import Lane, Partition
 
 from worker.entries import is_killer
-from worker.lane import CHUNK, Desk, Turn
+from worker.heads import CHUNK_BYTES
+from worker.lane import Desk, Turn
 from worker.leases import LeaseKeeper
+from worker.lookout import Lookout
 from worker.reads import AT_ONCE, ReadLane
 from worker.store import Lease, LeaseLost, Place
+from worker.turns import Turns
+from worker.wakes import Wake, Wakes
 from worker.writes import WriteLane
 
 log = logging.getLogger(__name__)
 
 SCAN_S = 1.0
-"""How often all lanes are looked at, should a published wake have been missed."""
+"""How often each partition is looked at: a wake may have been missed, or not published, many lanes waiting already."""
 
-MOST_UNANSWERED = 4
-"""So many PINGs in a row, one a look, without an answer: then wakes are listened for on a connection made anew."""
+PAGE = 16
+"""Lanes of each sort that a look at a partition finds, beside those that have a turn now."""
 
 QUIET_FIRST_S, QUIET_LONGEST_S = 1.0, 60.0
 """So long other tables are held back for a suspect: a job with which workers died. It doubles with every death."""
 
-LOOK_ANEW = b"anew "
-"""What a wake begins with that is for lanes that wait, too; the number of the partition follows."""
-
-PAUSED_S = 1.0
-"""How soon a lane looks again whether its table is still paused."""
+PAUSED_S = 10.0
+"""How soon a lane looks again whether its table is still paused; resuming it is told at once."""
 
 PROBE_S = 0.1
 """How soon a lane looks again whether a probe was answered."""
@@ -51,16 +53,13 @@ MOST_FAULTS = 3
 
 
 @dataclass(frozen=True, slots=True)
-class _Wake:
-    partition: Partition
-    anew: bool = False
-    """Whether lanes that wait are to be looked at before their time."""
-
-
-@dataclass(frozen=True, slots=True)
 class _Done:
     place: Place
     turn: Turn
+
+
+def kind_of(lane: Lane) -> keys.Kind:
+    return "r" if lane.startswith("r:") else "w"
 
 
 class Intake:
@@ -69,16 +68,21 @@ class Intake:
     def __init__(self, desk: Desk, *, writes: WriteLane, reads: ReadLane, threads: int, lease_ttl_s: float) -> None:
         self._desk = desk
         self._store = desk.store
-        self._lanes: dict[bool, WriteLane | ReadLane] = {False: writes, True: reads}
+        self._lookout = Lookout(desk.store.client)
+        self._lanes: dict[keys.Kind, WriteLane | ReadLane] = {"w": writes, "r": reads}
         # Reads do not wait behind writes, not even for a thread.
-        self._pools = {
-            False: ThreadPoolExecutor(threads, thread_name_prefix="write"),
-            True: ThreadPoolExecutor(threads, thread_name_prefix="read"),
+        self._pools: dict[keys.Kind, ThreadPoolExecutor] = {
+            "w": ThreadPoolExecutor(threads, thread_name_prefix="write"),
+            "r": ThreadPoolExecutor(threads, thread_name_prefix="read"),
         }
-        self._inbox: queue.SimpleQueue[_Wake | _Done | None] = queue.SimpleQueue()
+        self._inbox: queue.SimpleQueue[Wake | _Done | None] = queue.SimpleQueue()
         self._running: dict[Lane, Place] = {}
         self._turns: dict[Lane, Future[None]] = {}
-        self._due: dict[Lane, tuple[float, Partition]] = {}
+        self._wanted: dict[keys.Kind, Turns] = {kind: Turns() for kind in keys.KINDS}
+        self._at_once = 2 * threads  # as many wait for a thread, so that none waits for them
+        self._taken: Counter[keys.Kind] = Counter()
+        self._more: set[tuple[Partition, keys.Kind, bool]] = set()
+        self._mine: Mapping[Partition, Lease] = {}
         self._probe: Lane | None = None
         self._suspects: dict[Lane, float] = {}
         self._alone: Lane | None = None
@@ -91,12 +95,12 @@ class Intake:
         self._stopping = threading.Event()
         self._leases = LeaseKeeper(self._store, ttl_s=lease_ttl_s, busy=self._busy, changed=self._owned_changed)
         self._decider = threading.Thread(target=self._decide, name="intake", daemon=True)
-        self._listener = threading.Thread(target=self._listen, name="wakes", daemon=True)
+        self._wakes = Wakes(desk.store.client, self._inbox.put, self._leases.hurry)
 
     def start(self) -> None:
         self._leases.start()
         self._decider.start()
-        self._listener.start()
+        self._wakes.start()
 
     def stop(self, *, wait: bool = True) -> None:
         """Start nothing more, let running statements finish and settle (unless not to `wait`), give the leases back."""
@@ -112,7 +116,7 @@ class Intake:
         for place in self.places():  # cut off where they are, on purpose
             self._let_go(place)
         self._leases.stop()
-        self._listener.join(timeout=2 * SCAN_S)
+        self._wakes.stop()
 
     @property
     def owned(self) -> Mapping[Partition, Lease]:
@@ -131,33 +135,15 @@ class Intake:
 
     def _owned_changed(self, owned: Mapping[Partition, Lease]) -> None:
         for partition in owned:
-            self._inbox.put(_Wake(partition))
-
-    def _listen(self) -> None:
-        while not self._stopping.is_set():
-            try:
-                with self._store.client.pubsub(ignore_subscribe_messages=True) as listener:  # type: ignore[no-untyped-call]
-                    listener.subscribe(keys.WAKE_CHANNEL)
-                    while not self._stopping.is_set():
-                        message = listener.get_message(timeout=SCAN_S)
-                        if message is not None and message["data"].isdigit():
-                            self._inbox.put(_Wake(Partition(int(message["data"]))))
-                        elif message is not None and message["data"].startswith(LOOK_ANEW):
-                            self._inbox.put(_Wake(Partition(int(message["data"][len(LOOK_ANEW) :])), anew=True))
-                        elif message is not None:  # another worker gave partitions back
-                            self._leases.hurry()
-                        if listener.health_check_response_counter > MOST_UNANSWERED:
-                            # redis-py asks by PING when it heard nothing for seconds, and never minds the silence.
-                            raise redis.TimeoutError("the connection is half-open")
-            except Exception as exc:  # whatever it is, wakes have to be heard again
-                log.warning("wakes not heard: %s", type(exc).__name__)
-                self._stopping.wait(0.5)
+            self._inbox.put(Wake(partition))
 
     def _decide(self) -> None:
         next_scan = 0.0
         while not self._stopping.is_set():
             try:
-                wakes = self._collect(max(0.0, min(self._next_due(), next_scan) - time.monotonic()))
+                drained = self._drained()
+                until = 0.0 if drained else min(self._next_due(), next_scan)
+                wakes = drained | self._collect(max(0.0, until - time.monotonic()))
                 if time.monotonic() >= next_scan:
                     next_scan = time.monotonic() + SCAN_S
                     wakes = set(self._leases.owned)
@@ -174,8 +160,13 @@ class Intake:
             return math.inf  # its end is news
         if self._quiet():
             return self._quiet_until
-        due = min((at for at, _ in self._due.values()), default=math.inf)
-        return max(due, time.monotonic() + self._desk.breaker.wait_s())
+        free = (kind for kind in keys.KINDS if self._taken[kind] < self._at_once)
+        due = min((self._wanted[kind].due() for kind in free), default=math.inf)
+        suspect = min((self._lanes_at(lane) for lane in self._suspects), default=math.inf)
+        return max(min(due, suspect), time.monotonic() + self._desk.breaker.wait_s())
+
+    def _lanes_at(self, lane: Lane) -> float:
+        return self._wanted[kind_of(lane)].at(lane)
 
     def _probes(self) -> bool:
         """Whether a lane is finding out if the warehouse is back: the others wait for what it says."""
@@ -187,7 +178,7 @@ class Intake:
 
     def _due_suspect(self) -> Lane | None:
         now = time.monotonic()
-        return next((lane for lane in self._suspects if self._due.get(lane, (math.inf,))[0] <= now), None)
+        return next((lane for lane in self._suspects if self._lanes_at(lane) <= now), None)
 
     def _collect(self, timeout_s: float) -> set[Partition]:
         """Wait for news; returns the partitions to look at."""
@@ -195,7 +186,7 @@ class Intake:
         try:
             item = self._inbox.get(timeout=timeout_s)
             while True:
-                if isinstance(item, _Wake):
+                if isinstance(item, Wake):
                     wakes.add(item.partition)
                     if item.anew:
                         self._look_anew(item.partition)
@@ -207,7 +198,8 @@ class Intake:
 
     def _finished(self, done: _Done, wakes: set[Partition]) -> None:
         partition, lane = done.place.partition, done.place.lane
-        self._running.pop(lane, None)
+        if self._running.pop(lane, None) is not None:
+            self._taken[kind_of(lane)] -= 1
         self._turns.pop(lane, None)
         self._discarding.discard(lane)
         if lane == self._alone:
@@ -216,7 +208,8 @@ class Intake:
             self._suspects[lane] = done.turn.quiet_s
             self._quiet_until = max(self._quiet_until, time.monotonic() + done.turn.quiet_s)
         if done.turn.due_in_s is not None:
-            self._due[lane] = time.monotonic() + (0.0 if lane in self._anew else done.turn.due_in_s), partition
+            in_s = 0.0 if lane in self._anew else done.turn.due_in_s
+            self._wanted[kind_of(lane)].want(lane, partition, time.monotonic() + in_s)
         self._anew.discard(lane)
         if partition not in self._leases.owned:
             self._leases.hurry()  # it is to go to another worker, who may have it now
@@ -226,20 +219,41 @@ class Intake:
             wakes.add(partition)
 
     def _wake(self, partitions: set[Partition]) -> None:
+        """Look which lanes of partitions want a turn."""
         owned = self._leases.owned
-        for lane, (_, partition) in list(self._due.items()):
-            if partition not in owned:
-                del self._due[lane]
-        for partition, lane in self._store.ready(sorted(partitions & owned.keys())):
-            if lane in self._running:
-                self._missed.add(partition)
-            elif lane not in self._due:
-                self._due[lane] = time.monotonic(), partition
+        if owned != self._mine:
+            self._mine = owned
+            for wanted in self._wanted.values():
+                wanted.keep(owned)
+            self._more = {which for which in self._more if which[0] in owned}
+        asked = sorted(partitions & owned.keys())
+        if not asked:
+            return
+        running = Counter(place.partition for place in self._running.values())
+        now = time.monotonic()
+        for found in self._lookout.look({partition: PAGE + running[partition] for partition in asked}):
+            wanted = self._wanted[found.kind]
+            for lanes, first, more in ((found.first, True, found.more_first), (found.again, False, found.more_again)):
+                for lane, in_s in lanes.items():
+                    if lane in self._running:
+                        self._missed.add(found.partition)
+                    else:
+                        wanted.want(lane, found.partition, now + in_s, first=first)
+                which = found.partition, found.kind, first
+                (self._more.add if more else self._more.discard)(which)
+
+    def _drained(self) -> set[Partition]:
+        """Partitions of which all lanes that were found have had their turns, and that hold more."""
+        owned = self._leases.owned
+        return {
+            partition
+            for partition, kind, first in self._more
+            if partition in owned
+            and self._taken[kind] < self._at_once
+            and not self._wanted[kind].known(partition, first=first)
+        }
 
     def _look_anew(self, partition: Partition) -> None:
-        for lane, (_, its) in self._due.items():
-            if its == partition:
-                self._due[lane] = time.monotonic(), its
         # A turn under way may have looked before, and end with a long wait.
         self._anew.update(lane for lane, place in self._running.items() if place.partition == partition)
 
@@ -257,11 +271,12 @@ class Intake:
             # Where the others did not end in time it runs beside them: a death then counts less.
             self._quiet_until = 0.0 if self._running else now + quiet_s
             self._alone = self._probe = suspect
-            self._submit(suspect, self._due.pop(suspect)[1])
+            if (partition := self._wanted[kind_of(suspect)].remove(suspect)) is not None:
+                self._submit(suspect, partition)
             return
-        for lane, (at, partition) in list(self._due.items()):
-            if at <= now and lane not in self._running:
-                del self._due[lane]
+        for kind, wanted in self._wanted.items():
+            while self._taken[kind] < self._at_once and (found := wanted.take(now)) is not None:
+                lane, partition = found
                 if state == "half_open":
                     self._probe = lane  # before its turn begins, which looks whether it is the one
                 self._submit(lane, partition)
@@ -270,17 +285,21 @@ class Intake:
 
     def _take_purged(self) -> None:
         """What is to be thrown away needs no warehouse. Lanes that are purged have a turn after each look at all."""
-        for lane in self._purged & self._due.keys() - self._running.keys():
+        for lane in self._purged - self._running.keys():
             self._purged.discard(lane)
-            self._discarding.add(lane)
-            self._submit(lane, self._due.pop(lane)[1])
+            partition = keys.partition_of(keys.table_of(lane))
+            if partition in self._leases.owned:
+                self._wanted[kind_of(lane)].remove(lane)
+                self._discarding.add(lane)
+                self._submit(lane, partition)
 
     def _submit(self, lane: Lane, partition: Partition) -> None:
         lease = self._leases.owned.get(partition)
         if lease is not None:
             place = Place(partition, lane, lease)
             self._running[lane] = place
-            turn = self._turns[lane] = self._pools[lane.startswith("r:")].submit(self._turn, place)
+            self._taken[kind_of(lane)] += 1
+            turn = self._turns[lane] = self._pools[kind_of(lane)].submit(self._turn, place)
             turn.add_done_callback(self._ended)
 
     def _ended(self, _: Future[None]) -> None:
@@ -304,12 +323,13 @@ class Intake:
             self._faults.pop(place.lane, None)
         finally:
             if not turn.settled:
-                self._let_go(place)
+                self._let_go(place, turn.due_in_s)
+            self._desk.heads.let_go(place)
             self._inbox.put(_Done(place, turn))
 
-    def _let_go(self, place: Place) -> None:
+    def _let_go(self, place: Place, due_in_s: float | None = None) -> None:
         with suppress(redis.RedisError, OSError):  # then this worker takes the lane in hand again, which counts nothing
-            self._store.let_go(place)
+            self._store.let_go(place, due_in_s=due_in_s)
 
     def _take(self, place: Place) -> Turn:
         breaker = self._desk.breaker
@@ -317,9 +337,9 @@ class Intake:
         if away and place.lane not in self._discarding:
             # It opened while this turn waited for a thread: nothing could be sent, so nothing is tried.
             return Turn.after(max(breaker.wait_s(), PROBE_S))
-        reads = place.lane.startswith("r:")
-        most = AT_ONCE if reads else self._desk.settings.max_batch_jobs
-        head = self._store.take(place, CHUNK - 1, most=most)
+        kind = kind_of(place.lane)
+        most = AT_ONCE if kind == "r" else self._desk.settings.max_batch_jobs
+        head = self._desk.heads.take(place, most=most)
         if head.instead == "purge":
             return self._desk.discard(place)
         if away:
@@ -331,11 +351,11 @@ class Intake:
                 return Turn(None, settled=True)
             if head.waiting is not None and (left := head.waiting.until - time.time()) > 0:
                 return Turn.after(left)
-            if is_killer(head) and not reads:
+            if is_killer(head) and kind == "w":
                 return self._desk.bury_killer(place, head)
         if head.suspect and place.lane != self._alone:
             return Turn(0.0, quiet_s=min(QUIET_LONGEST_S, QUIET_FIRST_S * 2.0 ** (head.suspect - 1)))
-        return self._lanes[reads].run(place, head)
+        return self._lanes[kind].run(place, head)
 
     def _after_fault(self, place: Place) -> Turn:
         """An error of ours, again and again: its cause is taken out of the way, or the table would stand for ever."""
@@ -343,7 +363,7 @@ class Intake:
         if faults < MOST_FAULTS:
             return Turn.after(FAULT_S)
         try:
-            self._desk.bury(place, self._store.look(place, 0, CHUNK - 1))
+            self._desk.bury(place, self._store.look(place, most_bytes=CHUNK_BYTES))
             self._faults.pop(place.lane, None)
         except Exception:
             log.exception("table=%s the cause could not be taken to the dead letters", place.lane)

@@ -21,14 +21,12 @@ from tasks.verdicts import Failure, backoff_s
 from worker import history, lines
 from worker.breaker import Breaker
 from worker.entries import Refusal, bare_entry, killed_worker, read_entry
+from worker.heads import Heads
 from worker.settings import Settings
 from worker.store import Freezing, Frozen, Head, Place, Store, Waiting
 from worker.warehouse import Answer
 
 log = logging.getLogger(__name__)
-
-CHUNK = 1000
-"""Messages read from a list at once: it bounds what a worker holds, whatever the backlog."""
 
 DISCARDED = 500
 """Purged messages that are thrown away at once."""
@@ -88,6 +86,7 @@ class Desk:
 
     def __init__(self, store: Store, settings: Settings, breaker: Breaker, *, worker: str, notify: Notify) -> None:
         self.store = store
+        self.heads = Heads(store)
         self.settings = settings
         self.breaker = breaker
         self.clock_offset_us = 0
@@ -107,17 +106,6 @@ class Desk:
             log.warning("the warehouse's clock is %.1f s from Redis'", offset_s)
             self.clock_offset_us = int(offset_s * 1e6)
         return now
-
-    def more(self, place: Place, messages: list[bytes], *, upto: int) -> list[bytes]:
-        """As many messages of the head as `upto`, of which `messages` are there already."""
-        messages = list(messages)
-        while len(messages) < upto:
-            last = min(upto, len(messages) + CHUNK) - 1
-            chunk = self.store.look(place, len(messages), last).messages
-            if not chunk:
-                break
-            messages += chunk
-        return messages
 
     def freeze(
         self,
@@ -214,15 +202,21 @@ class Desk:
         failed = self._all_failed(refused, frozen)
         told += [(member, outcome) for member, outcome, _ in failed]
         self._running.pop(place.lane, None)
-        left = self.store.settle(
-            place,
-            frozen.batch,
-            remove=remove,
-            settled=[outcome for _, outcome in told],
-            dead=[(member.id, letter) for member, _, letter in failed],
-            expires_s=self.settings.result_expires_s,
-            waiting=waiting,
-        )
+        left = -1
+        try:
+            left = self.store.settle(
+                place,
+                frozen.batch,
+                remove=remove,
+                settled=[outcome for _, outcome in told],
+                dead=[(member.id, letter) for member, _, letter in failed],
+                expires_s=self.settings.result_expires_s,
+                waiting=waiting,
+            )
+        finally:
+            if left < 0:  # what was removed is not known
+                self.heads.forget(place)
+        self.heads.removed(place, remove)
         if left >= 0:
             self._notify("settled", [member for member, _ in told], [outcome for _, outcome in told])
             lines.refused(refused, frozen)
@@ -328,6 +322,7 @@ class Desk:
     def discard(self, place: Place) -> Turn:
         """Throw away jobs that were purged, for as long as one turn may."""
         until = time.monotonic() + DISCARDING_S
+        self.heads.forget(place)
         while True:
             to_go, left, ended = self.store.discard(place, most=DISCARDED, expires_s=self.settings.result_expires_s)
             for happened, tried in (("revoked", True), ("purged", False)):
@@ -342,7 +337,7 @@ class Desk:
     def bury(self, place: Place, head: Head) -> None:
         """Take what makes every turn of a lane fail to the dead letters: its frozen batch, else its first message."""
         span = head.frozen.span if head.frozen else 1
-        entries = [read_entry(message, place) for message in self.more(place, head.messages, upto=span)[:span]]
+        entries = [read_entry(message, place) for message in self.heads.first(place, head, span)]
         ids = set(head.frozen.ids) if head.frozen else set()
         refused = [
             Refusal(

@@ -16,12 +16,15 @@ from tasks.records import Member, Outcome
 from tasks.table import Table
 from tasks.verdicts import Failure
 from worker.entries import Entry, Refusal, invalid, read_entry, refused_by
-from worker.lane import CHUNK, Desk
-from worker.store import Place
+from worker.lane import Desk
+from worker.store import Head, Place
 from worker.tables import Tables
 from worker.warehouse import StatementFailed
 
 log = logging.getLogger(__name__)
+
+MOST_BYTES = 16_000_000
+"""Bytes of messages that one batch holds at most, with those of jobs that fail without a statement."""
 
 
 @dataclass(slots=True)
@@ -95,21 +98,24 @@ class Planner:
         self._tables = tables
         self._limits = limits
 
-    def plan(self, place: Place, messages: list[bytes], *, most: int) -> Plan:
+    def plan(self, place: Place, head: Head) -> Plan:
         """Read entries from the head on until the statement is full, or a job does not belong to it, or there are as
-        many as `most`."""
+        many as the head's limit, or as may be held at once."""
         plan = Plan()
         gathering = Gathering(self._limits)
         unavailable: Failure | None = None
         seen: set[str] = set()
-        while plan.span < min(most, self._limits.max_jobs):
-            if plan.span == len(messages):
-                if plan.span % CHUNK:
+        read = 0
+        while plan.span < min(head.limit, self._limits.max_jobs):
+            if plan.span == len(head.messages):
+                head = self._desk.heads.more(place, head)
+                if plan.span == len(head.messages):
                     break
-                messages = self._desk.more(place, messages, upto=plan.span + CHUNK)
-                if plan.span == len(messages):
-                    break
-            entry = read_entry(messages[plan.span], place)
+            message = head.messages[plan.span]
+            read += len(message)
+            if plan.entries and read > MOST_BYTES:
+                break
+            entry = read_entry(message, place)
             try:
                 if entry.member.id not in seen:  # else the same message twice, which goes with its twin
                     if not gathering.take(self._prepare(place, entry, gathering, unavailable)):

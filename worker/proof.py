@@ -86,7 +86,7 @@ class Prover:
 
     def resume(self, place: Place, head: Head, frozen: Frozen) -> Turn:
         """Look for the batch's stamp: if it is there, settle; else wait until it cannot commit any more and repeat."""
-        messages = self._desk.more(place, head.messages, upto=frozen.span)[: frozen.span]
+        messages = self._desk.heads.first(place, head, frozen.span)
         entries = [read_entry(message, place) for message in messages]
         plan = Plan(entries=entries)  # those that failed without a statement were settled when it was frozen
         ids = set(frozen.ids)

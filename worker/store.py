@@ -8,6 +8,7 @@ import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
+from hashlib import sha1
 from typing import Any, NewType, TypeVar
 
 import redis
@@ -91,15 +92,16 @@ class Waiting:
 
 @dataclass(frozen=True, slots=True)
 class Head:
-    """The head of a lane. No more than `limit` jobs are to be taken from it; `alone` counts the workers that died with
-    its first job and nothing else in hand before they sent it, `unanswered` those that had sent it and had no answer
-    yet; a `suspect` (above 0) is to be run with nothing beside it. Since `broke_us` (microseconds since 1970; 0 never)
-    another server answers, which may have forgotten what the one before it confirmed. `counted` are rows of jobs,
-    counted before a statement that may have been committed."""
+    """The head of a lane: the first `messages` of `length`. No more than `limit` jobs are to be taken from it; `alone`
+    counts the workers that died with its first job and nothing else in hand before they sent it, `unanswered` those
+    that had sent it and had no answer yet; a `suspect` (above 0) is to be run with nothing beside it. Since `broke_us`
+    (microseconds since 1970; 0 never) another server answers, which may have forgotten what the one before it
+    confirmed. `counted` are rows of jobs, counted before a statement that may have been committed."""
 
     frozen: Frozen | None
     waiting: Waiting | None
     messages: list[bytes]
+    length: int = 0
     limit: int = 0
     alone: int = 0
     unanswered: int = 0
@@ -158,21 +160,6 @@ class Store:
     def release(self, partitions: Iterable[Partition], *, leaving: bool) -> None:
         self._run("release", self.token, "leaving" if leaving else "staying", *partitions)
 
-    def ready(self, partitions: Sequence[Partition]) -> list[tuple[Partition, Lane]]:
-        """The lanes of the given partitions that hold messages."""
-        with self.client.pipeline(transaction=False) as pipe:
-            for partition in partitions:
-                pipe.smembers(keys.ready(partition))
-            found = pipe.execute()
-        lanes: list[tuple[Partition, Lane]] = []
-        for partition, members in zip(partitions, found, strict=True):
-            for raw in sorted(members):
-                try:
-                    lanes.append((partition, Lane(raw.decode())))
-                except UnicodeDecodeError:
-                    log.error("partition %d holds a lane whose name is no text: %r", partition, raw)
-        return lanes
-
     def purged(self) -> set[Lane]:
         """The lanes of which messages are to be thrown away."""
         lanes: list[bytes] = self.client.hkeys(keys.PURGES)  # type: ignore[assignment]
@@ -183,22 +170,27 @@ class Store:
         seconds, micros = self.client.time()
         return float(seconds) + float(micros) / 1e6
 
-    def look(self, place: Place, first: int, last: int) -> Head:
-        """Read messages of a lane, and what stands before them."""
-        frozen, waiting, messages, *_ = self._run("look", place.lease, place.partition, place.lane, first, last)
-        return Head(_frozen(_hash(frozen)), _waiting(_hash(waiting)), messages)
+    def look(self, place: Place, *, known: int = 0, most_bytes: int) -> Head:
+        """Read a lane: what stands before its messages, and those that come after the first `known`: no more bytes than
+        `most_bytes`, or one message."""
+        frozen, waiting, length, _, messages, *_ = self._look(place, known, "", "", most_bytes)
+        return Head(_frozen(_hash(frozen)), _waiting(_hash(waiting)), messages, length=int(length))
 
-    def take(self, place: Place, last: int, *, most: int) -> Head:
+    def take(self, place: Place, *, most: int, most_bytes: int, known: Sequence[bytes] = ()) -> Head:
         """Read a lane's head and note that this worker has it in hand, with `most` jobs or fewer at once.
 
-        Settling lets it go, or `let_go`. A worker that does neither has died.
+        Settling lets it go, or `let_go`. A worker that does neither has died. `known` are messages that were at the
+        head when this worker read or settled last: where they still are, they are not read again.
         """
-        answer = self._run("look", place.lease, place.partition, place.lane, 0, last, most)
-        frozen, waiting, messages, limit, alone, unanswered, suspect, broke, counted, instead = answer
+        marks = (_mark(known[0]), _mark(known[-1])) if known else ("", "")
+        bytes_left = max(0, most_bytes - sum(map(len, known)))
+        answer = self._look(place, len(known), *marks, bytes_left, most)
+        frozen, waiting, length, still, messages, limit, alone, unanswered, suspect, broke, counted, instead = answer
         return Head(
             _frozen(_hash(frozen)),
             _waiting(_hash(waiting)),
-            messages,
+            [*known, *messages] if int(still) else messages,
+            length=int(length),
             limit=int(limit),
             alone=int(alone),
             unanswered=int(unanswered),
@@ -208,9 +200,14 @@ class Store:
             counted={job_id: int(rows) for job_id, rows in _hash(counted).items()},
         )
 
-    def let_go(self, place: Place) -> None:
-        """Note that this worker has nothing more in hand there, whoever owns the partition now."""
-        self._run("unload", place.lease, place.lane)
+    def _look(self, place: Place, *args: str | int) -> Any:
+        return self._run("look", place.lease, place.partition, place.lane, *args)
+
+    def let_go(self, place: Place, *, due_in_s: float | None = None) -> None:
+        """Note that this worker has nothing more in hand there, whoever owns the partition now; and if it is still this
+        worker, when the lane wants its next turn."""
+        due = "" if due_in_s is None else f"{due_in_s:.6f}"
+        self._run("unload", place.lease, place.partition, place.lane, due)
 
     def remember(self, place: Place, counted: Mapping[str, int]) -> None:
         """Keep rows of jobs, by id, until they have an outcome: see `Head.counted`."""
@@ -329,6 +326,12 @@ class Store:
             if str(exc).startswith(("LEASELOST", "FROZEN")):
                 raise LeaseLost(str(exc)) from exc
             raise
+
+
+def _mark(message: bytes) -> str:
+    """By what `lua/look.lua` knows a message again."""
+    ends = b"%d " % len(message) + message[:500] + message[-2000:]
+    return sha1(ends, usedforsecurity=False).hexdigest()
 
 
 def _texts(told: list[bytes]) -> frozenset[str]:

@@ -21,7 +21,7 @@ from tasks.sql import Statement
 from tasks.verdicts import Failure
 from worker import lines
 from worker.entries import Entry, Refusal, refused_by
-from worker.lane import CHUNK, Desk, Turn
+from worker.lane import Desk, Turn
 from worker.lookup import Lookup
 from worker.plan import Plan, Planner
 from worker.proof import Prover
@@ -33,6 +33,9 @@ log = logging.getLogger(__name__)
 
 
 NOTHING: Mapping[str, int] = {}
+
+PLENTY = 1000
+"""So many jobs in a lane wait for no others to join them."""
 
 
 @dataclass(slots=True)
@@ -70,7 +73,7 @@ class WriteLane:
         if (wait := self._lingers(place, head)) > 0:
             return Turn.after(wait)
         attempt = head.waiting.attempts + 1 if head.waiting else 1
-        plan = self._planner.plan(place, head.messages, most=head.limit)
+        plan = self._planner.plan(place, head)
         if plan.failure is not None:
             return self._unavailable(place, plan, plan.failure, attempt=attempt)
         try:
@@ -294,7 +297,7 @@ class WriteLane:
     def _lingers(self, place: Place, head: Head) -> float:
         """For how many seconds more the lane's first job waits for others to join it."""
         linger = self._desk.settings.linger_s
-        if linger <= 0 or head.waiting is not None or len(head.messages) >= CHUNK:
+        if linger <= 0 or head.waiting is not None or head.length >= PLENTY:
             return 0.0
         try:
             first = wire.decode(head.messages[0])

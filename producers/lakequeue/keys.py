@@ -11,9 +11,14 @@ Partition = NewType("Partition", int)
 Lane = NewType("Lane", str)
 """One list of jobs: `w:` or `r:` and the table's canonical name. Reads have a lane of their own."""
 
+Kind = Literal["w", "r"]
+"""Whether a lane is one of writes (also updates and deletes) or of reads: how its name begins."""
+
+KINDS: tuple[Kind, Kind] = ("w", "r")
 PARTITIONS = 64
 WAKE_CHANNEL = "lakequeue:wake"
-"""A partition's number is published here when one of its lanes stops being empty; `free` when some are given back."""
+"""A partition's number is published here when one of its lanes stops being empty, unless many of them wait already;
+`anew` and the number when one that waits is to have its turn now; `free` when partitions are given back."""
 
 WORKERS = "lakequeue:workers"
 """Sorted set: a worker's token by the time (Unix seconds) until which it counts as alive."""
@@ -84,9 +89,15 @@ def jobs(lane: Lane) -> str:
     return "lakequeue:jobs:" + lane
 
 
-def ready(partition: Partition) -> str:
-    """Set: the lanes of a partition that are not empty."""
-    return f"lakequeue:ready:{partition}"
+def first_turns(kind: Kind, partition: Partition) -> str:
+    """Sorted set: the lanes of a partition that had no turn since they stopped being empty, by when that was (Unix
+    seconds). Every lane that is not empty is here or among `next_turns`."""
+    return f"lakequeue:first:{kind}:{partition}"
+
+
+def next_turns(kind: Kind, partition: Partition) -> str:
+    """Sorted set: the lanes of a partition that had a turn and want another, by when (Unix seconds)."""
+    return f"lakequeue:next:{kind}:{partition}"
 
 
 def frozen(lane: Lane) -> str:

@@ -298,10 +298,9 @@ class Operations:
     def resume(self, table: str) -> bool:
         """Go on with a table. False if it was not paused."""
         name = str(TableName.parse(table))
+        script = self._redis.register_script(read_script("lakequeue", "resume"))
         with reachable(self._redis):
-            was = bool(self._redis.hdel(keys.PAUSED, name))
-            self._redis.publish(keys.WAKE_CHANNEL, keys.partition_of(name))
-        return was
+            return bool(script(keys=[], args=[name, keys.partition_of(name)]))
 
     def cancel(self, job_id: str) -> str:
         """Cancel a job that has not begun, or waits for another try. Returns the state it was in: QUEUED or RETRY if it

@@ -122,7 +122,7 @@ def test_a_replay_is_a_new_job_that_points_back_and_its_letter_is_gone(
     assert (message.id, message.replay_of, message.kwargs["actor"]) == ("a.replay1", ("a",), "ann")
     assert handle.status().replay_of == ("a",)
     assert listed(queue) == []
-    assert client.smembers(keys.ready(keys.partition_of(TABLE))) == {b"w:" + TABLE.encode()}
+    assert client.zrange(keys.first_turns("w", keys.partition_of(TABLE)), 0, -1) == [b"w:" + TABLE.encode()]
     old = queue.job("a")
     assert (old.status().state, old.status().replayed_as) == ("FAILURE", "a.replay1")
     assert outcomes.to_json("a", queue.record("a"))["replayed_as"] == "a.replay1"

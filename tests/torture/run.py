@@ -9,6 +9,7 @@ from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
 from dataclasses import dataclass
+from itertools import product
 from pathlib import Path
 
 import redis
@@ -220,9 +221,10 @@ class Run:
         for pattern in ("jobs", "frozen", "wait", "load"):
             for key in client.scan_iter(f"lakequeue:{pattern}:*", count=1000):
                 kept[key.decode()] = f"a {client.type(key).decode()}"
-        for partition in range(keys.PARTITIONS):
-            if lanes := client.smembers(keys.ready(keys.Partition(partition))):
-                kept[keys.ready(keys.Partition(partition))] = repr(sorted(lanes))
+        for partition, kind in product(range(keys.PARTITIONS), keys.KINDS):
+            for key in (keys.first_turns, keys.next_turns):
+                if lanes := client.zrange(key(kind, keys.Partition(partition)), 0, -1):
+                    kept[key(kind, keys.Partition(partition))] = repr(lanes)
         for key in (keys.ETA, keys.ETA_JOBS, keys.CALLBACKS, keys.OUTBOX, keys.OUTBOX_FAILED):
             if client.exists(key):
                 kept[key] = f"a {client.type(key).decode()}"

@@ -14,6 +14,7 @@ end
 -- include lakequeue/revoked
 -- include lakequeue/ended
 -- include lakequeue/messages
+-- include lakequeue/turns
 
 local list = 'lakequeue:jobs:' .. lane
 local to_go = tonumber(redis.call('HGET', 'lakequeue:purges', lane) or 0)
@@ -51,7 +52,5 @@ else
   redis.call('HDEL', 'lakequeue:purges', lane)
 end
 redis.call('DEL', 'lakequeue:wait:' .. lane, 'lakequeue:load:' .. lane)
-if left == 0 then
-  redis.call('SREM', 'lakequeue:ready:' .. partition, lane)
-end
+want_turn(lane, partition, left > 0 and clock())
 return { math.max(to_go, 0), left, told }

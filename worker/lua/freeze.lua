@@ -18,16 +18,15 @@ local held = redis.call('HGET', frozen, 'batch')
 if held and held ~= batch and held ~= replaces then
   return redis.error_reply('FROZEN ' .. lane .. ' holds another batch')
 end
+-- include lakequeue/state
 local function finished(id)
-  local record = redis.call('GET', 'celery-task-meta-' .. id)
-  local state = record and string.match(record, '^{"status": ?"(%u+)"')
-  return state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED'
+  return is_final(state_of(id))
 end
 local out, revoked = {}, {}
 -- A revoked job's record outlives its message, which goes when this batch is settled, or at a later try.
 local function let_expire(id)
   local key = 'celery-task-meta-' .. id
-  if string.match(redis.call('GET', key), '^{"status": ?"REVOKED"') then
+  if state_of(id) == 'REVOKED' then
     if redis.call('TTL', key) == -1 then
       revoked[#revoked + 1] = id
     end

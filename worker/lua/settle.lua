@@ -14,6 +14,8 @@ if redis.call('HGET', frozen, 'batch') ~= batch then
   return -1
 end
 -- include lakequeue/letters_kept
+-- include lakequeue/state
+-- include lakequeue/turns
 -- include lakequeue/ended
 local table_name = string.sub(lane, 3)
 local outcomes = tonumber(ARGV[11])
@@ -30,9 +32,7 @@ local done, waiting, committed = {}, {}, false
 local any_callbacks = redis.call('EXISTS', 'lakequeue:callbacks') == 1
 for i = 12, 11 + outcomes * 3, 3 do
   local key = 'celery-task-meta-' .. ARGV[i]
-  local record = redis.call('GET', key)
-  local state = record and string.match(record, '^{"status": ?"(%u+)"')
-  if state == 'SUCCESS' or state == 'FAILURE' or state == 'REVOKED' then
+  if is_final(state_of(ARGV[i])) then
     ended[ARGV[i]] = true
   else
     if ARGV[i + 1] == '1' then
@@ -89,7 +89,6 @@ elseif left > 0 and limit > 0 and limit < 8192 then
 else
   redis.call('DEL', load)
 end
-if left == 0 then
-  redis.call('SREM', 'lakequeue:ready:' .. partition, lane)
-end
+local wait_s = ARGV[8] ~= '' and math.max(0, tonumber(ARGV[9]) / 1000 - tonumber(ARGV[7])) or 0
+want_turn(lane, partition, left > 0 and clock() + wait_s)
 return left

@@ -10,7 +10,7 @@ local answers = {}
 for i = 5, #ARGV do
   local id = ARGV[i]
   local state = state_of(id)
-  local told = told_by(record_of(id))
+  local told = is_final(state) and {} or told_by(record_of(id)) -- a read's page may be long
   local table_name = type(told['table']) == 'string' and told['table'] or ''
   local lane = (told['name'] == 'records.read' and 'r:' or 'w:') .. table_name
   if redis.call('HEXISTS', 'lakequeue:counted:' .. lane, id) == 1 then

@@ -3,10 +3,7 @@ local function record_of(id)
   return redis.call('GET', 'celery-task-meta-' .. id)
 end
 
-local function state_of(id)
-  local known = record_of(id)
-  return known and (string.match(known, '^{"status": ?"(%u+)"') or 'UNREADABLE') or 'UNKNOWN'
-end
+-- include lakequeue/state
 
 -- What a record says; of one that cannot be read nothing is known.
 local function told_by(record)

@@ -11,10 +11,20 @@ local function enqueued_at(lane)
   return message and header_of(message, 'enqueued_at') or ''
 end
 
+local function lanes_of(partition)
+  local found = {}
+  for _, name in ipairs({ 'first:w:', 'first:r:', 'next:w:', 'next:r:' }) do
+    for _, lane in ipairs(redis.call('ZRANGE', 'lakequeue:' .. name .. partition, 0, -1)) do
+      found[#found + 1] = lane
+    end
+  end
+  return found
+end
+
 local answer = {}
 for _, partition in ipairs(ARGV) do
   local lanes = {}
-  for _, lane in ipairs(redis.call('SMEMBERS', 'lakequeue:ready:' .. partition)) do
+  for _, lane in ipairs(lanes_of(partition)) do
     local length = redis.call('LLEN', 'lakequeue:jobs:' .. lane)
     local frozen = redis.call('HMGET', 'lakequeue:frozen:' .. lane, 'jobs', 'span', 'stamp')
     local wait = redis.call('HMGET', 'lakequeue:wait:' .. lane, 'jobs', 'attempts', 'until', 'error')

@@ -86,7 +86,7 @@ def test_a_poisoned_message_blocks_nothing_and_ends_somewhere(
         message["headers"].update({"id": "poison", **headers})
         client.rpush(lane, json.dumps(message))
         last = queue.enqueue(job(2))
-        client.sadd(keys.ready(keys.partition_of(TABLE)), b"w:\xff\xfe")
+        client.zadd(keys.first_turns("w", keys.partition_of(TABLE)), {b"w:\xff\xfe": 1})
         start_worker(LAKEQUEUE_LINGER_S="0.1")
         assert last.result(timeout=30).count == 1
         until(lambda: client.llen(lane) == 0, "the lane is empty")

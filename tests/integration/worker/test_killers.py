@@ -50,7 +50,7 @@ def test_each_death_halves_what_is_taken_and_one_job_alone_is_counted(workers: W
     seen = []
     for _ in range(10):
         store, place = workers.next()
-        head = store.take(place, 10, most=1000)
+        head = store.take(place, most=1000, most_bytes=100_000)
         seen.append((head.limit, head.alone, head.suspect))
     assert seen == [(1000, 0, 0), *((n, 0, 0) for n in (32, 16, 8, 4, 2, 1)), (1, 1, 1), (1, 2, 2), (1, 3, 3)]
 
@@ -62,7 +62,7 @@ def die_with_a_frozen_job(workers: Workers, identity: str) -> list[tuple[int, in
     seen = []
     for i in range(4):
         store, place = workers.next()
-        head = store.take(place, 10, most=1000)
+        head = store.take(place, most=1000, most_bytes=100_000)
         seen.append((head.alone, head.unanswered, head.suspect))
         new = Freezing(
             batch=f"b{i}",
@@ -89,7 +89,7 @@ def test_who_died_with_other_lanes_in_hand_makes_a_suspect_and_convicts_nobody(w
     seen = []
     for _ in range(6):
         store, place = workers.next(beside=("w:shop.sales.other",))
-        head = store.take(place, 10, most=1000)
+        head = store.take(place, most=1000, most_bytes=100_000)
         seen.append((head.alone, head.suspect))
     assert seen == [(0, 0), (0, 0), (0, 1), (0, 2), (0, 3), (0, 4)]
 
@@ -102,8 +102,8 @@ def test_a_death_at_a_read_counts_once_however_often_the_lane_is_looked_at(worke
     for i in range(3):
         store, place = workers.next()
         place = replace(place, lane=lane)
-        seen += [store.take(place, 10, most=16).alone for _ in range(3)]
-        held = store.look(place, 0, 0).frozen
+        seen += [store.take(place, most=16, most_bytes=100_000).alone for _ in range(3)]
+        held = store.look(place, most_bytes=1).frozen
         started = [("r1", '{"status":"STARTED"}')]
         new = Freezing(batch=f"b{i}", span=1, started=started, attempt=1, replaces=held.batch if held else "")
         store.freeze(place, new, **fence)
@@ -113,37 +113,37 @@ def test_a_death_at_a_read_counts_once_however_often_the_lane_is_looked_at(worke
 def test_a_lane_that_was_let_go_or_settled_counts_no_death(workers: Workers) -> None:
     for _ in range(3):
         store, place = workers.next()
-        assert store.take(place, 10, most=1000).limit == 1000
+        assert store.take(place, most=1000, most_bytes=100_000).limit == 1000
         store.let_go(place)
     store, place = workers.next()
-    store.take(place, 10, most=1000)
+    store.take(place, most=1000, most_bytes=100_000)
     fence: dict[str, Any] = {"start_within_s": 1, "open_for_s": 1, "clock_offset_us": 0, "expires_s": 60}
     store.freeze(place, Freezing(batch="b1", span=1, started=[("j1", '{"status":"STARTED"}')], attempt=1), **fence)
     store.settle(place, "b1", remove=1, settled=[], dead=[], expires_s=60)
     store, place = workers.next()
-    assert store.take(place, 10, most=1000).limit == 1000
+    assert store.take(place, most=1000, most_bytes=100_000).limit == 1000
 
 
 def test_what_is_taken_grows_again_as_it_goes_well(workers: Workers) -> None:
     for _ in range(5):
         store, place = workers.next()
-        limit = store.take(place, 10, most=1000).limit
+        limit = store.take(place, most=1000, most_bytes=100_000).limit
     assert limit == 4
     fence: dict[str, Any] = {"start_within_s": 1, "open_for_s": 1, "clock_offset_us": 0, "expires_s": 60}
     limits = []
     for i in range(3):
         store.freeze(place, Freezing(batch=f"b{i}", span=1, started=[], attempt=1), **fence)
         store.settle(place, f"b{i}", remove=1, settled=[], dead=[], expires_s=60)
-        limits.append(store.take(place, 10, most=1000).limit)
+        limits.append(store.take(place, most=1000, most_bytes=100_000).limit)
     assert limits == [8, 16, 32]
 
 
 def test_a_worker_that_lives_and_lost_its_lease_died_at_nothing(workers: Workers) -> None:
     store, place = workers.next()
-    store.take(place, 10, most=1000)
+    store.take(place, most=1000, most_bytes=100_000)
     other, its_place = workers.next()
     workers.client.zadd(keys.WORKERS, {store.token: time.time() + 60})
-    assert other.take(its_place, 10, most=1000).limit == 1000
+    assert other.take(its_place, most=1000, most_bytes=100_000).limit == 1000
 
 
 def _held_or_known(warehouse: LocalWarehouse, before: int, handle: Handle) -> bool:

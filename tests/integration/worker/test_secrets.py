@@ -309,6 +309,8 @@ def test_no_planted_string_names_anything_in_redis(driven: Driven) -> None:
             names += client.hkeys(name)  # type: ignore[arg-type]
         if client.type(name) == b"set":
             names += client.smembers(name)  # type: ignore[arg-type]
+        if client.type(name) == b"zset":
+            names += client.zrange(name, 0, -1)  # type: ignore[arg-type]
     assert found_in("\n".join(name.decode() for name in names)) == []
 
 

@@ -78,11 +78,11 @@ class Owner:
         return [read_entry(message, self.place).member for message in self.seen.messages]
 
     def look(self) -> None:
-        self._seen = self.store.look(self.place, 0, 99)
+        self._seen = self.store.look(self.place, most_bytes=100_000)
         self._frozen = self._seen.frozen
 
     def take(self) -> None:
-        self._seen = self.store.take(self.place, 99, most=100)
+        self._seen = self.store.take(self.place, most=100, most_bytes=100_000)
 
     def freeze(self) -> None:
         """Freeze all jobs, or repeat what was frozen."""
