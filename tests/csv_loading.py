@@ -50,7 +50,8 @@ def read(path: Path, *options: str) -> Read:
     found = survey(file, target, lambda _: None)
     if found.problems:
         raise found.problems[0]
-    sent = [row for job in jobs(file, replace(target, columns=found.columns), "load:x") for row in job.data]
+    made = jobs(file, replace(target, columns=found.columns), "x", found.plan, [1] * len(found.plan))
+    sent = [row for job in made for row in job.data]
     return Read(
         types={each.name: each.type.sql if each.type else "" for each in found.columns},
         notes={each.name: each.note for each in found.columns if each.note},

@@ -29,7 +29,7 @@ from worker import lines
 from worker.entries import Entry, Refusal, invalid, is_killer, killed_worker, read_entry, refused_by
 from worker.lane import Desk, Turn
 from worker.store import Frozen, Head, Place
-from worker.tables import Tables
+from worker.tables import YOUNG_S, Tables
 from worker.warehouse import Answer, StatementFailed
 
 log = logging.getLogger(__name__)
@@ -250,7 +250,7 @@ class ReadLane:
             raise entry.error
         job = entry.job
         assert isinstance(job, Read)
-        table = self._tables.get(place.table, max_age_s=STAR_AGE_S if job.columns == EVERY_COLUMN else None)
+        table = self._tables.get(place.table, max_age_s=_age_s(job))
         try:
             return _asked(entry, job, table)
         except ValueProblem as exc:
@@ -263,6 +263,9 @@ class ReadLane:
     def _page(self, asked: _Asked) -> _Page | Failure:
         """One page, read now. The table is described again if it lost a column since it was."""
         try:
+            if asked.job.limit == 0:
+                answer = self._execute(statements.count(asked.table, asked.job))
+                return _Page([], int(answer.rows[0][0]), answer)
             answer = self._execute(asked.statement)
             decoders = [decoder(column.type) for column in asked.columns]
             names = [column.name for column in asked.columns]
@@ -272,7 +275,7 @@ class ReadLane:
             ]
             if answer.rows:
                 total = int(answer.rows[0][len(names)])
-            elif asked.job.offset == 0 and asked.job.limit > 0:
+            elif asked.job.offset == 0:
                 total = 0
             else:
                 total = int(self._execute(statements.count(asked.table, asked.job)).rows[0][0])
@@ -289,6 +292,8 @@ class ReadLane:
             frozen, jobs=jobs, rows=len(page.data), answer=page.answer, started_at=started_at
         )
         receipt["columns"] = {column.name: _shown_type(column) for column in asked.columns}
+        if asked.job.limit == 0 and (required := [column.name for column in asked.table.required]):
+            receipt["required"] = required
         if asked.job.offset and not asked.job.order_by:
             receipt["warnings"] = [UNSTABLE]
         return records.page(
@@ -298,6 +303,14 @@ class ReadLane:
             receipt=receipt,
             finished_at=receipt["finished_at"],
         )
+
+
+def _age_s(job: Read) -> float | None:
+    """How old the description of a table may be. Without rows a read asks what the table looks like, and how many rows
+    there are."""
+    if job.limit == 0:
+        return YOUNG_S
+    return STAR_AGE_S if job.columns == EVERY_COLUMN else None
 
 
 def _too_large(entry: Entry, size: int) -> Refusal:

@@ -91,6 +91,7 @@ def variable(field_name: str) -> str:
 OF_CLIENTS = {
     "max_queue_length": "in clients: jobs that may wait on a table; of more QueueFull",
     "max_job_bytes": "in clients: bytes of a job's rows, at most",
+    "load_remembered_s": "in clients: the load of a file is remembered this long after it was last run",
 }
 
 

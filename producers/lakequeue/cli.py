@@ -50,11 +50,18 @@ BOOLEAN (true and false), DATE, TIMESTAMP (with an offset), TIMESTAMP_NTZ (witho
 007, and those that would lose digits, stay STRING. Dates and timestamps are ISO 8601, nested values are JSON, BINARY is
 base64. A field is null if it equals one of --null, quoted or not."""
 _AGAIN = """\
-running it again: a load is known by the bytes of the file and the table. The same command can be stopped and run again
-at any time: it goes on where it was and sends no row twice, as long as the queue remembers its jobs, which is until a
-day after they finished (a setting of the workers). With other options (--columns, --null, --rows-per-job, --no-create,
---actor) it is still the same load: it is refused where it would differ from what was sent. A changed file is another
-load, and all of its rows are sent. Jobs that failed are not sent again: their dead letters can be replayed."""
+running it again: a load is known by its table, the name of its file and the rows in it. The same command can be stopped
+and run again at any time, today or next month: it goes on where it was and sends no row twice. Before anything is sent
+it looks into the table, by a read that a worker has to answer: columns that do not fit are named, and rows that are
+there already are found by their _job_id.
+
+A file that has changed since it was loaded: rows that were added are sent, the others are not; rows of jobs that failed
+are sent as they are now, in the place of those jobs; if rows of other jobs have changed, nothing is sent. --all-rows
+says that all rows are new, as in an export that holds other rows every day; --load-id gives each load a name of its
+own.
+
+Jobs that failed are not sent again as long as the file is the same: their dead letters can be replayed, and --wait
+tells what became of the replays."""
 
 
 def main(arguments: Sequence[str] | None = None) -> int:
@@ -212,7 +219,22 @@ def _add_load(command: argparse.ArgumentParser) -> None:
     anew = command.add_mutually_exclusive_group()
     anew.add_argument("--again", action="store_true", help="load the file once more: all of its rows, under fresh ids")
     anew.add_argument(
-        "--load-id", metavar="ID", type=options.argument(options.load_id), help="go on with the load of this name"
+        "--load-id",
+        metavar="NAME",
+        type=options.argument(options.load_id),
+        help="the name of the load, in place of one made of table and file name",
+    )
+    add(
+        "--all-rows",
+        action="store_true",
+        help="a file of this name was loaded before with other rows: all rows of this one are new",
+    )
+    add(
+        "--no-check",
+        dest="check",
+        action="store_false",
+        help="do not look into the table before sending: takes no worker, and finds neither columns that do not fit "
+        "nor rows that are there already but not in the queue's memory",
     )
     add("--dry-run", action="store_true", help="print types and counts, and send nothing")
     command.set_defaults(run=_run_load)

@@ -34,6 +34,7 @@ from lakequeue.unreachable import reachable, unreachable
 
 if TYPE_CHECKING:
     from lakequeue.dead_letters import DeadLetters
+    from lakequeue.load_ledger import Ledger
     from lakequeue.operations import Operations
 
 __all__ = ["Handle", "Queue"]
@@ -81,6 +82,13 @@ class Queue:
         from lakequeue.operations import Operations
 
         return Operations(self, self._redis)
+
+    @cached_property
+    def loads(self) -> Ledger:
+        """What is remembered of loads of files, by name."""
+        from lakequeue.load_ledger import Ledger
+
+        return Ledger(self._redis, life_s=self.settings.load_remembered_s)
 
     def write(self, table: str, data: Sequence[Mapping[str, Any]] | Mapping[str, Any], **fields: Any) -> Handle:
         """Enqueue rows to append, or with `mode="upsert"` or `"insert_if_absent"` and `key_columns` to merge by key.

@@ -68,9 +68,6 @@ class CsvFile:
         self.size = self._source.size
         self._kept: tuple[int, ...] | None = None
 
-    def sha256(self) -> bytes:
-        return self._source.sha256()
-
     @property
     def notes(self) -> list[str]:
         """How the file is read where its user did not say so."""

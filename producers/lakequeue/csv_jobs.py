@@ -1,11 +1,11 @@
-"""The write jobs of a CSV file: the same rows in the same jobs under the same ids, however often it is read."""
+"""The write jobs of a CSV file: its types are found, its values checked and its rows cut into jobs."""
 
 from __future__ import annotations
 
 import json
 from collections.abc import Callable, Iterator, Sequence
 from dataclasses import dataclass, field
-from hashlib import sha256
+from hashlib import blake2b
 from json.encoder import encode_basestring  # the C version, where there is one
 
 from pydantic import JsonValue
@@ -18,9 +18,13 @@ from lakequeue.csv_types import Column
 from lakequeue.definitions import SchemaColumn
 from lakequeue.identifiers import TableName
 from lakequeue.jobs import Write, parse_job
+from lakequeue.load_changes import Rows
+from lakequeue.load_names import job_id
+from lakequeue.load_plan import Cutter, Plan, row_digest
 from lakequeue.problems import SHOWN, ValueProblem
 
 BLOCK_ROWS = 500
+_CONTENT_BYTES = 16
 _dumps = json.JSONEncoder(ensure_ascii=False, separators=(",", ":")).encode
 
 # A field becomes `"name":"text",`, or null. Nested text is parsed and written again, and a number such as 1e15 is
@@ -43,24 +47,6 @@ class Target:
 
     def definition(self) -> tuple[SchemaColumn, ...] | None:
         return tuple(each.declared() for each in self.columns) if self.create else None
-
-
-@dataclass(frozen=True, slots=True)
-class Batch:
-    """The rows of one job; `first` is the number of its first row in the file, from 1."""
-
-    first: int
-    rows: list[dict[str, JsonValue]]
-
-
-def load_id(table: TableName, file_digest: bytes) -> str:
-    """What identifies a load: the table and the file's bytes, and nothing else.
-
-    A job's id is this and the number of its first row. Options that cut or type the rows otherwise are left out of
-    it on purpose: jobs are sent in order and sending stops at a conflict, so a second load of the file with other
-    options meets a known id with another payload before it can send any row twice.
-    """
-    return "load:" + sha256(b"lakequeue load 1\0" + str(table).encode() + b"\0" + file_digest).hexdigest()[:16]
 
 
 class Reader:
@@ -132,11 +118,19 @@ class Scale:
 
 @dataclass
 class Survey:
-    """What the first reading of a file found: its columns, how many rows it has, and what is wrong with it."""
+    """What the first reading of a file found: its columns, how its rows are cut into jobs, and what is wrong with it.
+
+    `header` is a digest of the columns' names, `content` one of all rows; `tag` tells this content, cut like this, from
+    others.
+    """
 
     columns: tuple[Column, ...]
     rows: int = 0
     problems: list[CsvProblem] = field(default_factory=list)
+    plan: Plan = field(default_factory=Plan)
+    header: str = ""
+    content: str = ""
+    tag: str = ""
     notes: list[str] = field(default_factory=list)
 
 
@@ -151,6 +145,7 @@ def survey(file: CsvFile, target: Target, on_bytes: Callable[[int], None]) -> Su
     guesses = {each.name: Inference(each, nulls) for each in target.columns if target.create and not each.type}
     checkers = {each.name: Checker(each, nulls) for each in target.columns if each.name not in guesses}
     scale = Scale(target)
+    cutter, content = Cutter(target.rows_per_job, scale.room), blake2b(digest_size=_CONTENT_BYTES)
     notes = TextNotes(file.encoding)
     for block in file.blocks(BLOCK_ROWS):
         for column, values in zip(target.columns, block.columns(), strict=True):
@@ -160,15 +155,38 @@ def survey(file: CsvFile, target: Target, on_bytes: Callable[[int], None]) -> Su
             else:
                 found.problems += checkers[column.name].problems(values, block.lines)
         found.rows += len(block.rows)
-        if not found.problems and max(map(scale.weigh, block.rows)) > scale.room:
+        weights = list(map(scale.weigh, block.rows))
+        if not found.problems and max(weights) > scale.room:
             found.problems += _too_wide(block, target, scale)
+        for digest, weight in zip(map(row_digest, block.rows), weights, strict=True):
+            cutter.add(digest, weight)
+            content.update(digest)
         on_bytes(block.offset)
         if len(found.problems) >= SHOWN:
             break
     found.columns = tuple(guesses[each.name].column() if each.name in guesses else each for each in target.columns)
     found.notes.extend(notes)
     found.problems.sort(key=lambda problem: problem.line or 0)
+    found.header = row_digest([each.name for each in target.columns]).hex()
+    found.content = content.hexdigest()
+    plan = cutter.parts()
+    found.tag = plan.content_tag(found.header + found.content)
+    found.plan = plan.tagged(found.tag)
     return found
+
+
+def rows_of(file: CsvFile, target: Target) -> Rows:
+    """The rows of a file by digest and weight, to be compared with those of another content."""
+    rows, scale = Rows(), Scale(target)
+    for block in file.blocks(BLOCK_ROWS):
+        for digest, weight in zip(map(row_digest, block.rows), map(scale.weigh, block.rows), strict=True):
+            rows.add(digest, weight)
+    return rows
+
+
+def room_of(target: Target) -> int:
+    """The weight that the rows of one job may have together."""
+    return Scale(target).room
 
 
 def _too_wide(block: Block, target: Target, scale: Scale) -> Iterator[CsvProblem]:
@@ -178,64 +196,52 @@ def _too_wide(block: Block, target: Target, scale: Scale) -> Iterator[CsvProblem
             yield CsvProblem(f"the row alone is {size:,} bytes and a job holds {target.max_job_bytes:,}", line=line)
 
 
-def batches(file: CsvFile, target: Target) -> Iterator[Batch]:
-    """All rows in order, as many to a job as `target` allows."""
-    scale = Scale(target)
+def jobs(file: CsvFile, target: Target, name: str, plan: Plan, wanted: Sequence[int]) -> Iterator[Write]:
+    """The jobs of the load `name`, which the library checks once more as it makes them.
+
+    Args:
+        plan: the jobs of the whole file, in order.
+        wanted: for each of them 1 if it is made, else 0.
+    """
+    definition = target.definition()
     reader = Reader(target.columns, target.nulls)
-    first, weight = 1, 0
+    index, left = 0, plan[0].rows if len(plan) else 0
     rows: list[dict[str, JsonValue]] = []
     for block in file.blocks(BLOCK_ROWS):
-        for row, added in zip(reader.rows(block), map(scale.weigh, block.rows), strict=True):
-            if rows and (len(rows) == target.rows_per_job or weight + added > scale.room):
-                yield Batch(first, rows)
-                first, weight, rows = first + len(rows), 0, []
-            rows.append(row)
-            weight += added
-    if rows:
-        yield Batch(first, rows)
+        at, size = 0, len(block.rows)
+        read: list[dict[str, JsonValue]] | None = None
+        while at < size:
+            taken = min(left, size - at)
+            if wanted[index]:
+                read = reader.rows(block) if read is None else read
+                rows += read[at : at + taken]
+            at, left = at + taken, left - taken
+            if left:
+                continue
+            if wanted[index]:
+                yield _write(target, rows, definition, job_id(name, plan[index].tag, plan[index].first))
+                rows = []
+            index += 1
+            left = plan[index].rows if index < len(plan) else 0
+            if not left and at < size:
+                raise CsvProblem("changed while it was read")
 
 
-def jobs(file: CsvFile, target: Target, name: str) -> Iterator[Write]:
-    """The jobs of the load `name`, which the library checks once more as it makes them."""
-    table, definition = str(target.table), target.definition()
-    for batch in batches(file, target):
-        # A file gives its values as JSON does: a BINARY column's are base64 text.
-        job = parse_job(
-            {
-                "kind": "write",
-                "table": table,
-                "data": batch.rows,
-                "auto_create": target.create,
-                "schema_definition": definition,
-                "actor": target.actor,
-                "id": f"{name}:{batch.first}",
-            },
-            values="json",
-        )
-        assert isinstance(job, Write)
-        yield job
-
-
-class JobIds:
-    """The ids of a load's jobs, kept as runs of jobs with equally many rows: a load has few."""
-
-    def __init__(self, name: str) -> None:
-        self._name = name
-        self._next = 1
-        self._runs: list[list[int]] = []
-
-    def add(self, rows: int) -> None:
-        """The next job, which has so many rows."""
-        if self._runs and self._runs[-1][1] == rows:
-            self._runs[-1][2] += 1
-        else:
-            self._runs.append([self._next, rows, 1])
-        self._next += rows
-
-    def __len__(self) -> int:
-        return sum(count for _, _, count in self._runs)
-
-    def __iter__(self) -> Iterator[str]:
-        for first, rows, count in self._runs:
-            for index in range(count):
-                yield f"{self._name}:{first + index * rows}"
+def _write(
+    target: Target, rows: list[dict[str, JsonValue]], definition: tuple[SchemaColumn, ...] | None, job_id: str
+) -> Write:
+    # A file gives its values as JSON does: a BINARY column's are base64 text.
+    job = parse_job(
+        {
+            "kind": "write",
+            "table": str(target.table),
+            "data": rows,
+            "auto_create": target.create,
+            "schema_definition": definition,
+            "actor": target.actor,
+            "id": job_id,
+        },
+        values="json",
+    )
+    assert isinstance(job, Write)
+    return job

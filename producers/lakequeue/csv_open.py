@@ -11,7 +11,6 @@ import zlib
 from collections.abc import Iterator
 from contextlib import contextmanager
 from dataclasses import dataclass
-from hashlib import file_digest
 from importlib import import_module
 from io import BufferedReader, FileIO, TextIOWrapper
 from pathlib import Path
@@ -92,11 +91,6 @@ class Source:
             head = opened.stream.read(HEAD_BYTES)
         _refuse_other_kinds(head, codecs.lookup(encoding).name)
         self.encoding = self._encoding(head, encoding)
-
-    def sha256(self) -> bytes:
-        """The digest of the decompressed bytes: a file is the same however it was compressed."""
-        with self.opened() as opened:
-            return file_digest(opened.stream, "sha256").digest()
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:

@@ -154,6 +154,11 @@ def worker(token: str) -> str:
     return "lakequeue:worker:" + token
 
 
+def loaded(name: str) -> str:
+    """Hash with a time to live: what is remembered of a load of a file, by its name."""
+    return "lakequeue:loaded:" + name
+
+
 def lease(partition: Partition) -> str:
     """String with a time to live: the token of the worker that owns a partition, `#`, and the number of the lease."""
     return f"lakequeue:lease:{partition}"

@@ -8,7 +8,7 @@ import textwrap
 from collections.abc import Callable
 from typing import TypeVar
 
-from lakequeue.identifiers import check_job_id
+from lakequeue.load_names import check_name
 
 T = TypeVar("T")
 
@@ -98,5 +98,4 @@ def actor(text: str) -> str:
 
 
 def load_id(text: str) -> str:
-    check_job_id(f"{text}:{10**18}")
-    return text
+    return check_name(text)

@@ -23,7 +23,8 @@ class Receipt:
 
     `batch` is the batch the job ran in, with `batch_jobs` jobs and `batch_rows` rows; `statement` is the warehouse's id
     of the statement, to be looked up in the query history; `warehouse_ms` is the time it took there, in milliseconds,
-    and `attempts` how many statements were sent for it. `columns` are the SQL types of a read's columns.
+    and `attempts` how many statements were sent for it. `columns` are the SQL types of a read's columns; of a read with
+    limit 0, `required` are the columns of the table that a write must give.
     """
 
     rows: int | None = None
@@ -37,6 +38,7 @@ class Receipt:
     finished_at: datetime | None = None
     warehouse_ms: float | None = None
     columns: Mapping[str, str] = field(default_factory=dict)
+    required: tuple[str, ...] = ()
     notes: tuple[str, ...] = ()
     warnings: tuple[str, ...] = ()
 
@@ -176,7 +178,7 @@ def _receipt(stored: Mapping[str, Any]) -> Receipt:
     for name in ("enqueued_at", "started_at", "finished_at"):
         if name in known:
             known[name] = _moment(known[name])
-    for name in ("notes", "warnings"):
+    for name in ("notes", "warnings", "required"):
         if name in known:
             known[name] = tuple(known[name])
     return Receipt(**known)

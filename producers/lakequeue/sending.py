@@ -5,12 +5,11 @@ from __future__ import annotations
 import time
 from collections import deque
 from collections.abc import Callable, Iterable, Iterator
-from contextlib import suppress
-from itertools import chain, islice
+from itertools import chain
 from math import inf
 
 from lakequeue.client import Queue
-from lakequeue.errors import QueueFull, QueueUnreachable, UnknownJob
+from lakequeue.errors import QueueFull, QueueUnreachable
 from lakequeue.handle import Handle
 from lakequeue.jobs import Write
 from lakequeue.listening import OUTAGE_PAUSE_S, OUTAGE_S
@@ -44,25 +43,7 @@ def send_patiently(
             yield unanswered.popleft(), handle
 
 
-def final_statuses(queue: Queue, job_ids: Iterable[str]) -> Iterator[tuple[str, Status | None]]:
-    """Each job's status once it is final, None where it has expired; in order but for jobs that finish late."""
-    remaining = iter(job_ids)
-    while open_ids := list(islice(remaining, ASKED_AT_ONCE)):
-        while open_ids:
-            found = _statuses(queue, open_ids)
-            still_open: list[str] = []
-            for job_id, status in zip(open_ids, found, strict=True):
-                if status is None or status.final:
-                    yield job_id, status
-                else:
-                    still_open.append(job_id)
-            open_ids = still_open
-            if open_ids:
-                with suppress(UnknownJob):  # expired meanwhile, as its status will say
-                    queue.wait(open_ids[0])
-
-
-def _statuses(queue: Queue, job_ids: list[str]) -> list[Status | None]:
+def patient_statuses(queue: Queue, job_ids: list[str]) -> list[Status | None]:
     """`Queue.statuses`, waiting for a Redis that went away."""
     until = time.monotonic() + OUTAGE_S
     while True:

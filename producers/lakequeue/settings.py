@@ -21,11 +21,13 @@ class Settings:
     max_job_bytes: int = 900_000
     timeout_s: float = 5.0
     result_expires_s: int = 86_400
+    load_remembered_s: int = 7_776_000
 
     @classmethod
     def from_env(cls, environ: Mapping[str, str] = os.environ) -> Settings:
-        """Read `LAKEQUEUE_REDIS_URL`, `LAKEQUEUE_MAX_QUEUE_LENGTH`, `LAKEQUEUE_MAX_JOB_BYTES` and
-        `LAKEQUEUE_RESULT_EXPIRES_S` (how long a cancelled job is remembered).
+        """Read `LAKEQUEUE_REDIS_URL`, `LAKEQUEUE_MAX_QUEUE_LENGTH`, `LAKEQUEUE_MAX_JOB_BYTES`,
+        `LAKEQUEUE_RESULT_EXPIRES_S` (how long a cancelled job is remembered) and `LAKEQUEUE_LOAD_REMEMBERED_S` (how
+        long the load of a file is).
 
         Raises:
             InvalidArgument: naming the variable that cannot be used.
@@ -36,6 +38,7 @@ class Settings:
             max_queue_length=_positive(environ, "LAKEQUEUE_MAX_QUEUE_LENGTH", default.max_queue_length),
             max_job_bytes=_positive(environ, "LAKEQUEUE_MAX_JOB_BYTES", default.max_job_bytes),
             result_expires_s=_positive(environ, "LAKEQUEUE_RESULT_EXPIRES_S", default.result_expires_s),
+            load_remembered_s=_positive(environ, "LAKEQUEUE_LOAD_REMEMBERED_S", default.load_remembered_s),
         )
 
 

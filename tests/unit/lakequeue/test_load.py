@@ -13,10 +13,12 @@ from lakequeue import options, wire
 from lakequeue.csv_dialect import Dialect
 from lakequeue.csv_file import CsvFile
 from lakequeue.csv_header import Changes, arrange
-from lakequeue.csv_jobs import JobIds, Survey, Target, batches, jobs, load_id, survey
+from lakequeue.csv_jobs import Survey, Target, jobs, survey
 from lakequeue.csv_problem import CsvProblem
 from lakequeue.csv_types import Column, match_columns, parse_columns
 from lakequeue.identifiers import TableName
+from lakequeue.jobs import Write as WriteJob
+from lakequeue.load_names import check_name, default_name, job_id
 from lakequeue.values import JsonValue
 
 TABLE = TableName.parse("main.sales.orders")
@@ -66,7 +68,11 @@ def surveyed(file: CsvFile, to: Target) -> tuple[Survey, Target]:
 def sent_rows(file: CsvFile, to: Target) -> list[dict[str, JsonValue]]:
     found, ready = surveyed(file, to)
     assert not found.problems
-    return [row for job in jobs(file, ready, "load:x") for row in job.data]
+    return [row for job in made(file, found, ready) for row in job.data]
+
+
+def made(file: CsvFile, found: Survey, to: Target) -> list[WriteJob]:
+    return list(jobs(file, to, "x", found.plan, [1] * len(found.plan)))
 
 
 def column_of(*values: str) -> str:
@@ -185,7 +191,7 @@ def test_the_narrowest_type_that_keeps_every_value_is_inferred(
     found, ready = surveyed(file, target(file))
     assert found.columns[0].type
     assert found.columns[0].type.sql == inferred
-    assert list(jobs(file, ready, "load:x"))
+    assert made(file, found, ready)
 
 
 def test_a_value_late_in_the_file_counts_as_much_as_the_first(csv_file: Write) -> None:
@@ -230,7 +236,7 @@ def test_values_become_their_types_wire_form(csv_file: Write) -> None:
 def test_a_table_that_is_not_created_gets_text_and_no_definition(csv_file: Write) -> None:
     file = csv_file("id,flag,price\n1,TRUE,9.90\n")
     to = target(file, "flag:BOOLEAN", create=False)
-    (job,) = jobs(file, surveyed(file, to)[1], "load:x")
+    (job,) = made(file, *surveyed(file, to))
     assert job.data == [{"id": "1", "flag": True, "price": "9.90"}]
     assert (job.schema_definition, job.auto_create) == (None, False)
 
@@ -331,10 +337,10 @@ def test_other_encodings_and_delimiters_are_read(csv_file: Write) -> None:
 
 def test_a_file_that_changes_between_two_readings_is_noticed(csv_file: Write) -> None:
     file = csv_file("a\n1\n")
-    ready = surveyed(file, target(file))[1]
+    found, ready = surveyed(file, target(file))
     csv_file("a\n1\n2\n")
     with pytest.raises(CsvProblem, match="changed while it was read"):
-        list(jobs(file, ready, "load:x"))
+        made(file, found, ready)
 
 
 def test_what_cannot_be_read_twice_is_refused() -> None:
@@ -345,33 +351,43 @@ def test_what_cannot_be_read_twice_is_refused() -> None:
 # Jobs
 
 
-def test_a_load_is_known_by_table_and_content_alone(csv_file: Write) -> None:
-    digest = csv_file("a\n1\n").sha256()
-    name = load_id(TABLE, digest)
-    assert name == load_id(TableName.parse("Main.SALES.orders"), digest)
-    assert name != load_id(TableName.parse("main.sales.others"), digest)
-    assert name != load_id(TABLE, csv_file("a\n2\n").sha256())
-    assert options.load_id(name) == name
+def test_a_load_is_named_after_its_table_and_file() -> None:
+    name = default_name(TABLE, "orders 2024.csv")
+    assert name == default_name(TableName.parse("Main.SALES.orders"), "orders 2024.csv")
+    assert name != default_name(TableName.parse("main.sales.others"), "orders 2024.csv")
+    assert name != default_name(TABLE, "orders_2024.csv")
+    assert name.startswith("orders_2024.csv.")
+    assert check_name(f"load:{name}") == check_name(name) == name
+    assert check_name(default_name(TABLE, "ü" * 250))
+    assert len(job_id(default_name(TABLE, "x" * 250), "0" * 12, 10**12 - 1)) <= 100
+
+
+def test_a_content_is_known_by_its_rows_and_how_they_are_cut(csv_file: Write) -> None:
+    def tag(content: str, rows_per_job: int = 2) -> str:
+        file = csv_file(content)
+        return surveyed(file, target(file, rows_per_job=rows_per_job))[0].tag
+
+    first = tag("a,b\n1,2\n3,4\n5,6\n")
+    assert first == tag('a,b\r\n"1",2\r\n3,4\r\n5,6')
+    others = {tag("a,c\n1,2\n3,4\n5,6\n"), tag("a,b\n1,2\n3,4\n5,7\n"), tag("a,b\n1,2\n3,4\n5,6\n", 1)}
+    assert len({first, *others}) == 4
 
 
 def test_rows_are_cut_into_jobs_by_count_and_named_by_their_first_row(csv_file: Write) -> None:
     file = csv_file("a\n" + "".join(f"{n}\n" for n in range(1_201)))
-    ready = surveyed(file, target(file, rows_per_job=250))[1]
-    made = list(jobs(file, ready, "load:x"))
-    assert [(job.id, job.row_count) for job in made] == [
-        ("load:x:1", 250), ("load:x:251", 250), ("load:x:501", 250), ("load:x:751", 250), ("load:x:1001", 201),
-    ]  # fmt: skip
-    ids = JobIds("load:x")
-    for job in made:
-        ids.add(job.row_count)
-    assert list(ids) == [job.id for job in made]
-    assert len(ids) == 5
+    found, ready = surveyed(file, target(file, rows_per_job=250))
+    ids = [f"load:x:{found.tag}:{n:012}" for n in (1, 251, 501, 751, 1001)]
+    assert [(job.id, job.row_count) for job in made(file, found, ready)] == list(
+        zip(ids, [250, 250, 250, 250, 201], strict=True)
+    )
+    some = list(jobs(file, ready, "x", found.plan, [0, 1, 0, 0, 1]))
+    assert [(job.id, job.data[0]["a"], job.row_count) for job in some] == [(ids[1], 250, 250), (ids[4], 1_000, 201)]
 
 
 def test_wide_rows_make_smaller_jobs_and_a_row_too_wide_is_refused(csv_file: Write) -> None:
     file = csv_file("a\n" + "".join("x" * size + "\n" for size in (3_000, 3_000, 3_000, 9_000, 3_000)))
-    ready = surveyed(file, target(file, max_job_bytes=10_000))[1]
-    assert [len(batch.rows) for batch in batches(file, ready)] == [3, 1, 1]
+    found, ready = surveyed(file, target(file, max_job_bytes=10_000))
+    assert [job.row_count for job in made(file, found, ready)] == [3, 1, 1]
     (problem,) = surveyed(file, target(file, max_job_bytes=5_000))[0].problems
     assert str(problem).startswith("line 5: the row alone is 9,")
 
@@ -402,10 +418,10 @@ def test_every_row_of_a_good_file_is_in_one_job_that_fits(
     if found.problems:
         assert all("the row alone" in str(problem) for problem in found.problems)
         return
-    made = list(jobs(file, ready, "load:x"))
-    assert all(job.row_count <= rows_per_job for job in made)
-    assert all(wire.encode(job, job_id="x", now=NOW).payload_bytes <= max_job_bytes for job in made)
-    rows = [list(row.values()) for job in made for row in job.data]
+    sent = made(file, found, ready)
+    assert all(job.row_count <= rows_per_job for job in sent)
+    assert all(wire.encode(job, job_id="x", now=NOW).payload_bytes <= max_job_bytes for job in sent)
+    rows = [list(row.values()) for job in sent for row in job.data]
     assert [[_spelt(value) for value in row] for row in rows] == [[_plain(text) for text in row] for row in table[1:]]
 
 
