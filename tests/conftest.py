@@ -10,6 +10,7 @@ pytest_plugins = (
     "tests.fix_promtool",
     "tests.fix_dead_letters",
     "tests.fix_proxy",
+    "tests.fix_tls",
     "tests.fix_localwarehouse",
     "tests.fix_worker",
     "tests.fix_system",

@@ -11,8 +11,8 @@ from collections.abc import Callable, Iterator, Mapping
 from pathlib import Path
 
 import pytest
-import redis
 from lakequeue import keys
+from lakequeue.connections import connect
 
 from tests.fix_localwarehouse import LocalWarehouse
 
@@ -45,7 +45,7 @@ class Worker:
     def wait_ready(self) -> None:
         """Until it is a member, by the word of Redis, and owns partitions."""
         deadline = time.monotonic() + READY_S
-        with redis.Redis.from_url(self._url) as client:
+        with connect(self._url, timeout_s=5) as client:
             while True:
                 owned = [t for t in client.hvals(keys.OWNERS) if t.startswith(f"{self.hostname}/{self.pid}@".encode())]
                 if owned:
@@ -58,7 +58,7 @@ class Worker:
         """Those it owns now, by the word of Redis."""
         every = [keys.Partition(p) for p in range(keys.PARTITIONS)]
         mark = f"{self.hostname}/{self.pid}@".encode()
-        with redis.Redis.from_url(self._url) as client:
+        with connect(self._url, timeout_s=5) as client:
             leases = client.mget([keys.lease(partition) for partition in every])
         return {partition for partition, lease in zip(every, leases, strict=True) if lease and lease.startswith(mark)}
 

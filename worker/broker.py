@@ -34,6 +34,10 @@ class TlsConnection(_TakesRefusalForAbsence, redis.SSLConnection):
     pass
 
 
+class SocketConnection(_TakesRefusalForAbsence, redis.UnixDomainSocketConnection):
+    pass
+
+
 class Channel(kombu_redis.Channel):  # type: ignore[misc]
     """Writes nothing of its own: a Redis at its maxmemory, or whose disk is full, would refuse that, and Celery takes
     the refusal for an error that ends the worker. kombu 5.7, `kombu/transport/redis.py`:
@@ -47,6 +51,13 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
     connection_class = PlainConnection
     connection_class_ssl = TlsConnection
 
+    def _connparams(self, asynchronous: bool = False) -> dict[str, Any]:
+        """kombu names redis-py's own class for a socket, where it takes ours for the other transports."""
+        found: dict[str, Any] = super()._connparams(asynchronous)
+        if "path" in found:
+            found["connection_class"] = _waiting(found["connection_class"])
+        return found
+
     def _queue_bind(self, exchange: str, routing_key: str, pattern: str, queue: str) -> None:
         if self.typeof(exchange).type == "fanout":
             self._fanout_queues[queue] = exchange, routing_key.replace("#", "*")
@@ -55,6 +66,12 @@ class Channel(kombu_redis.Channel):  # type: ignore[misc]
 
     def maybe_refresh_binding_expiry(self) -> None:
         """There is nothing to refresh; kombu would try every second."""
+
+
+def _waiting(connection_class: type[redis.UnixDomainSocketConnection]) -> type[redis.UnixDomainSocketConnection]:
+    if connection_class is redis.UnixDomainSocketConnection:
+        return SocketConnection
+    return type("Connection", (_TakesRefusalForAbsence, connection_class), {})
 
 
 class Transport(kombu_redis.Transport):  # type: ignore[misc]

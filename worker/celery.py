@@ -6,9 +6,9 @@ import logging
 import os
 from importlib.resources import files
 from typing import Any
-from urllib.parse import parse_qs, urlsplit
 
 from celery import Celery, signals
+from lakequeue.address import RedisAddress
 from lakequeue.wire import QUEUE, TASKS
 
 from worker import logs
@@ -26,10 +26,11 @@ def configuration() -> dict[str, Any]:
     The timeouts make a half-open connection an error within seconds; by default it hangs for minutes.
     """
     settings = Settings.from_env()
-    url = with_tls_checked(settings.redis_url)
+    address = RedisAddress.parse(settings.redis_url)
     return {
-        "broker_url": url,
-        "result_backend": url,
+        "broker_url": address.celery_url(),
+        "result_backend": address.celery_url(),
+        **_tls(address),
         "result_expires": settings.result_expires_s,
         "accept_content": ["json"],
         "task_serializer": "json",
@@ -52,22 +53,19 @@ def configuration() -> dict[str, Any]:
         },
         "redis_socket_timeout": TIMEOUT_S,
         "redis_socket_connect_timeout": TIMEOUT_S,
-        "redis_socket_keepalive": True,
+        "redis_socket_keepalive": address.transport != "unix",  # redis-py takes it for TCP only
         "redis_backend_health_check_interval": 5,
     }
+
+
+def _tls(address: RedisAddress) -> dict[str, Any]:
+    options = address.tls_options()
+    return {"broker_use_ssl": options, "redis_backend_use_ssl": options} if options else {}
 
 
 def route(name: str, *_: Any, **__: Any) -> dict[str, str]:
     """Callbacks of jobs may be tasks of others: those without a queue of their own go to Celery's default one."""
     return {"queue": QUEUE if name in TASKS else FOREIGN_QUEUE}
-
-
-def with_tls_checked(url: str) -> str:
-    """Celery takes a `rediss://` URL only with its check of certificates spelled out."""
-    parts = urlsplit(url)
-    if parts.scheme != "rediss" or "ssl_cert_reqs" in parse_qs(parts.query):
-        return url
-    return url + ("&" if parts.query else "?") + "ssl_cert_reqs=required"
 
 
 app = Celery("lakequeue", amqp="worker.broker:AMQP", loader="worker.chords:Loader")

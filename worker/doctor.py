@@ -7,7 +7,6 @@ import sys
 from collections.abc import Callable, Iterator, Sequence
 from datetime import UTC, datetime
 from importlib.metadata import PackageNotFoundError, version
-from urllib.parse import urlsplit
 
 import redis
 from databricks.sdk import WorkspaceClient
@@ -15,6 +14,7 @@ from databricks.sdk.errors import NotFound, PermissionDenied, Unauthenticated
 from databricks.sdk.errors.base import DatabricksError
 from lakequeue.connections import connect
 from lakequeue.identifiers import TableName
+from lakequeue.unreachable import explain
 
 from tasks import statements
 from worker.findings import Finding, short
@@ -85,14 +85,18 @@ def versions() -> Iterator[Finding]:
 
 
 def redis_findings(settings: Settings) -> Iterator[Finding]:
-    shown = shown_url(settings.redis_url)
+    client = connect(settings.redis_url, timeout_s=5)
+    shown = client.address
     try:
-        client = connect(settings.redis_url, timeout_s=5)
         info = client.info()
-    except (redis.RedisError, OSError, ValueError) as exc:
+    except (redis.RedisError, OSError) as exc:
         refused = isinstance(exc, redis.AuthenticationError | redis.ResponseError)
         step = "correct the user, password or database in" if refused else "start it, or correct"
-        yield Finding("FAIL", "redis", f"{shown}: {type(exc).__name__}", f"{step} LAKEQUEUE_REDIS_URL")
+        yield Finding("FAIL", "redis", explain(client, exc), f"{step} LAKEQUEUE_REDIS_URL")
+        return
+    if info.get("cluster_enabled"):
+        told = f"{shown} is a Redis Cluster, which neither Celery nor lakequeue can use"
+        yield Finding("FAIL", "redis", told, "give a server with cluster mode off")
         return
     name = "Valkey" if "valkey_version" in info else "Redis"
     number = str(info.get("valkey_version") or info.get("redis_version"))
@@ -156,12 +160,6 @@ def statement(where: Target, settings: Settings) -> Finding:
     if abs(skew) > CLOCK_SKEW_S + answer.elapsed_s:
         return Finding("warn", "statement", f"{told}; its clock is {skew:+.0f} s from ours", "set this machine's clock")
     return Finding("ok", "statement", told)
-
-
-def shown_url(url: str) -> str:
-    """A URL without its user and password."""
-    parts = urlsplit(url)
-    return f"{parts.scheme}://{parts.hostname or ''}:{parts.port or 6379}{parts.path}"
 
 
 def _identity(client: WorkspaceClient, where: Target) -> Finding:

@@ -8,7 +8,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, field, fields
 from typing import Any
 
-from lakequeue.connections import connect
+from lakequeue.address import RedisAddress
 from lakequeue.settings import DEFAULT_URL
 from lakequeue.settings import Settings as ClientSettings
 
@@ -17,7 +17,9 @@ from lakequeue.settings import Settings as ClientSettings
 class Settings:
     """Times are in seconds (`_s`), sizes in bytes. `describe()` lists every variable with its meaning."""
 
-    redis_url: str = field(default=DEFAULT_URL, metadata={"is": "broker and result backend, one Redis URL"})
+    redis_url: str = field(
+        default=DEFAULT_URL, repr=False, metadata={"is": "broker and result backend: redis://, rediss:// or unix://"}
+    )
     threads: int = field(default=8, metadata={"is": "statements a worker runs at once"})
     linger_s: float = field(default=0.0, metadata={"is": "wait this long before a batch for more jobs to join it"})
     max_batch_rows: int = field(default=50_000, metadata={"is": "rows in one statement, at most"})
@@ -77,7 +79,7 @@ class Settings:
             if text := environ.get(name):
                 try:
                     if each.name == "redis_url":
-                        connect(text, timeout_s=1).close()  # connects to nothing, but says it without the password
+                        RedisAddress.parse(text)
                     given[each.name] = _read(each.type, text, each.metadata)
                 except ValueError as exc:
                     raise ValueError(f"{name}: {exc}") from exc

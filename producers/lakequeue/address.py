@@ -74,8 +74,8 @@ class RedisAddress:
             raise InvalidArgument(f"the Redis URL cannot be used: it has no scheme; {_FORM}")
         transport = _TRANSPORTS.get(scheme.lower())
         if transport is None:
-            told = "of Sentinel is not supported: give the primary's own" if "sentinel" in scheme else "is unknown"
-            raise InvalidArgument(f"the Redis URL cannot be used: its scheme {told}; {_FORM}")
+            told = "Sentinel is not supported" if "sentinel" in scheme.lower() else "its scheme is unknown"
+            raise InvalidArgument(f"the Redis URL cannot be used: {told}; {_FORM}")
         try:
             # As of http: of other schemes urllib does not split the user from the host.
             parts = urlsplit("http" + url[len(scheme) :])

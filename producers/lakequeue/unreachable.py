@@ -10,8 +10,11 @@ from contextlib import contextmanager
 
 import redis
 from redis.exceptions import (
+    AskError,
     AuthenticationError,
     BusyLoadingError,
+    ClusterDownError,
+    ClusterError,
     InvalidResponse,
     NoPermissionError,
     OutOfMemoryError,
@@ -73,8 +76,10 @@ def explain(client: Client, exc: BaseException) -> str:
         if client.address.password is None:
             return f"{at} wants a password, and the URL has none"
         return f"{at} refused the credentials in the URL: is the user's name or password another?"
-    if isinstance(exc, NoPermissionError) or str(exc).startswith("NOPERM"):
+    if isinstance(exc, NoPermissionError) or str(exc).startswith(("NOPERM", "ACL failure")):
         return f"{at} refused the user of the URL: {_missing_right(str(exc))}"
+    if isinstance(exc, ClusterError | ClusterDownError | AskError):
+        return f"{at} {_CLUSTER}"
     if isinstance(exc, ReadOnlyError):
         return f"{at} is a replica: after a failover the URL has to lead to the primary"
     if isinstance(exc, BusyLoadingError):
@@ -122,12 +127,14 @@ def _silence(client: Client, exc: BaseException) -> str:
     if any(isinstance(each, PermissionError) for each in causes) or "Permission denied" in text:
         return f"this process may not open {address} (permission denied)"
     if any(isinstance(each, redis.TimeoutError | TimeoutError) for each in causes):
-        return f"{address} was silent for too long (timeout)"
+        hint = "; if it speaks no TLS, the URL begins with redis://" if address.transport == "tls" else ""
+        return f"{address} was silent for too long (timeout){hint}"
     if any(isinstance(each, InvalidResponse) for each in causes) or "Protocol Error" in text:
         return f"what listens at {address} is no Redis"
     if any(each in text for each in ("closed by server", "reset by peer", "Broken pipe", "closed")):
-        hint = "" if address.transport != "tcp" else "; if it wants TLS, the URL begins with rediss://"
-        return f"{address} closed the connection{hint}"
+        if address.transport != "tcp":
+            return f"{address} closed the connection"
+        return f"{address} closed the connection; it is no Redis, or wants TLS: then the URL begins with rediss://"
     return f"{address}: {type(exc).__name__}"
 
 
