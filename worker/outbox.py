@@ -15,6 +15,7 @@ from typing import Any
 import redis
 from celery import Celery
 from celery.app.task import Context
+from celery.exceptions import ChordError
 from kombu.exceptions import OperationalError
 from lakequeue import keys
 from redis.exceptions import ReadOnlyError
@@ -70,6 +71,7 @@ class Outbox:
             raise
         except Exception as exc:  # a signature that cannot be sent, now or ever: it must not hold up the others
             log.exception("callbacks not sent, they are kept in %s: %s", keys.OUTBOX_FAILED, type(exc).__name__)
+            give_up(self._app, raw, exc)
             with self._client.pipeline() as pipe:
                 pipe.lpush(keys.OUTBOX_FAILED, raw)
                 pipe.ltrim(keys.OUTBOX_FAILED, 0, FAILED_KEPT - 1)
@@ -115,3 +117,17 @@ def follow(app: Celery, after: dict[str, Any], record: dict[str, Any]) -> None:
     if state == "FAILURE":
         chords.fail_steps(app, chain[::-1], value)
         send_errbacks(app, listed(after["errbacks"]), job_id, root_id)
+
+
+def give_up(app: Celery, raw: bytes | str, exc: Exception) -> None:
+    """Fail the steps of a chain, or the body of a chord, that cannot be sent: whoever waits for them is told."""
+    try:
+        item = json.loads(raw)
+        if "chord" in item:
+            chords.fail_body(app, item["chord"]["body"], ChordError(f"the body cannot be sent: {exc!r}"))
+        else:
+            chords.fail_steps(app, (item["after"].get("chain") or [])[::-1], exc)
+    except (redis.RedisError, OSError):
+        raise
+    except Exception:
+        log.exception("what follows a job cannot be failed either")

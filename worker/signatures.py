@@ -9,6 +9,7 @@ from uuid import NAMESPACE_URL, uuid5
 
 from celery import Celery
 from celery.canvas import maybe_signature
+from lakequeue.typed_values import TYPE, VALUE
 
 
 def listed(signatures: Any) -> list[dict[str, Any]]:
@@ -49,7 +50,10 @@ def made(app: Celery, stored: dict[str, Any], place: str) -> Any:
 
 
 def with_ids(stored: dict[str, Any], place: str) -> dict[str, Any]:
-    """A signature in which each task, group and chord has an id: one without gets one that follows from its place."""
+    """A signature in which each task, group and chord has an id: one without gets one that follows from its place.
+
+    A time when it is due or expires is text, as `apply_async` takes it.
+    """
     signature: dict[str, Any] = json.loads(json.dumps(stored))  # a copy in which nothing is shared
     _give_ids(signature, place)
     return signature
@@ -57,6 +61,7 @@ def with_ids(stored: dict[str, Any], place: str) -> dict[str, Any]:
 
 def _give_ids(signature: dict[str, Any], place: str) -> None:
     kind = signature.get("subtask_type")
+    _untype_times(signature.get("options") or {})
     if kind != "chain":  # its id is that of its last task
         options = signature.setdefault("options", {})
         if not options.get("task_id"):
@@ -69,3 +74,11 @@ def _give_ids(signature: dict[str, Any], place: str) -> None:
         for i, each in enumerate(inner if isinstance(inner, list) else [inner]):
             if isinstance(each, dict):
                 _give_ids(each, f"{place}/{name}/{i}")
+
+
+def _untype_times(options: dict[str, Any]) -> None:
+    """kombu writes a datetime as an object with its type."""
+    for name in ("eta", "expires"):
+        given = options.get(name)
+        if isinstance(given, dict) and given.get(TYPE) == "datetime":
+            options[name] = given.get(VALUE)
