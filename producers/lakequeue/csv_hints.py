@@ -45,7 +45,7 @@ def of_width(raw: str, row: Sequence[str], header: int, dialect: Dialect, *, foo
         return "; it ends in a delimiter, and not every row does"
     if len(row) > header == 1:
         return "; if the first line is a title and not the header, --skip-lines 1 leaves it out"
-    if footer is not None:
+    if footer is not None and footer <= MOST_FOOTER_LINES:
         lines = "this line is no row" if footer == 1 else f"the last {footer} lines are no rows"
         return f"; if {lines}, --skip-footer {footer} leaves {'it' if footer == 1 else 'them'} out"
     return ""

@@ -10,9 +10,9 @@ from itertools import islice
 from typing import TextIO
 
 from lakequeue.csv_dialect import Dialect
-from lakequeue.csv_problem import CsvProblem
 
 MAX_LINE_CHARS = 20_000_000
+"""A longer line is cut in two, and then has too few fields; it is more than a job can hold."""
 
 
 class Lines:
@@ -25,7 +25,6 @@ class Lines:
     """
 
     def __init__(self, stream: TextIO, dialect: Dialect, *, skip: int) -> None:
-        self._stream = stream  # closed with its last reference, and an iterator drops its own at the end
         self.number = 0
         self.start = 1
         self.fresh = True
@@ -34,6 +33,7 @@ class Lines:
         self._escapes = _escapes(dialect) if dialect.escape else None
         source: Iterable[str] = iter(partial(stream.readline, MAX_LINE_CHARS), "")
         self._source = without_last(source, dialect.skip_footer) if dialect.skip_footer else source
+        self._plain = dialect.comment is None and dialect.escape is None
         for _ in islice(self._source, skip):
             self.number += 1
 
@@ -46,15 +46,18 @@ class Lines:
                     continue
                 self.start = self.number
                 self.fresh = False
-            if len(line) >= MAX_LINE_CHARS:
-                raise CsvProblem(f"a line of more than {MAX_LINE_CHARS:,} characters", line=self.number)
             if escapes is not None and escape in line:
                 line = escapes.sub(_kept, line)
             yield line
 
+    def source(self) -> Iterable[str]:
+        """The lines for a reader that counts them itself, where every one is taken as it is."""
+        return self._source if self._plain else self
+
     def rest(self, most: int) -> int | None:
         """How many more lines there are, None for more than `most`."""
         count = sum(1 for _ in islice(self._source, most + 1))
+        self.number += count
         return count if count <= most else None
 
 

@@ -9,7 +9,7 @@ import re
 import stat
 import zlib
 from collections.abc import Iterator
-from contextlib import contextmanager
+from contextlib import ExitStack, contextmanager
 from dataclasses import dataclass
 from importlib import import_module
 from io import BufferedReader, FileIO, TextIOWrapper
@@ -56,6 +56,10 @@ class Opened:
 
     stream: BufferedReader
     raw: FileIO
+    closing: ExitStack
+
+    def text(self, encoding: str) -> TextIOWrapper:
+        return self.closing.enter_context(TextIOWrapper(self.stream, encoding=encoding, newline=""))
 
     def offset(self) -> int:
         """How many bytes of the file itself are read."""
@@ -94,7 +98,7 @@ class Source:
 
     @contextmanager
     def opened(self) -> Iterator[Opened]:
-        with open(self.path, "rb", buffering=0) as raw:
+        with open(self.path, "rb", buffering=0) as raw, ExitStack() as closing:
             self._check(raw)
             stream: BufferedReader
             try:
@@ -104,7 +108,7 @@ class Source:
                     stream = BufferedReader(self._zstd.ZstdFile(raw), BUFFER_BYTES)
                 else:
                     stream = BufferedReader(raw, BUFFER_BYTES)
-                yield Opened(stream, raw)
+                yield Opened(stream, raw, closing)
             except (EOFError, gzip.BadGzipFile, zlib.error) as exc:
                 raise self._damaged(exc) from None
             except Exception as exc:
@@ -116,7 +120,7 @@ class Source:
         self._check(opened.raw)
 
     def text(self, opened: Opened) -> TextIOWrapper:
-        return TextIOWrapper(opened.stream, encoding=self.encoding, newline="")
+        return opened.text(self.encoding)
 
     def bad_line(self) -> int:
         """The line with the first byte that is not in the file's encoding."""

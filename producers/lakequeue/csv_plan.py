@@ -40,10 +40,10 @@ def plan(
         )
     except ValueError as exc:
         raise CsvProblem(
-            f"{exc}{_no_header_at_all(file)}", line=file.header_line if file.has_header else None
+            f"{exc}{_no_header_at_all(file)}", line=file.start.header_line if file.has_header else None
         ) from None
     notes = [*file.notes, *layout.notes]
-    if file.has_header and not file.header_is_said and not (given or changes.renames or changes.drops):
+    if file.given.header is None and not (given or changes.renames or changes.drops):
         notes += _like_data(file)
     columns = [matched.get(name) or Column(name, None) for name in layout.names]
     if decimal_comma:
@@ -65,25 +65,25 @@ def _named_in_order(header: list[str], given: Mapping[str, Column]) -> list[str]
 
 def _no_header_at_all(file: CsvFile) -> str:
     """What the first line may be where it is no header."""
-    header, rows = file.header(), file.sample
+    header, rows = file.header(), file.start.rows
     if not file.has_header:
         return ""
-    if file.rows_end_in_delimiter:
+    if file.start.widened:
         return "; every row ends in a delimiter, and the header does not"
     if header[0].startswith(("#", "//", "--", "%")):
         mark = next(each for each in ("#", "//", "--", "%") if header[0].startswith(each))
         return f"; if it is a comment, --comment '{mark}' leaves such lines out"
     if len(header) == 1 and rows and all(len(row) > 1 for row in rows):
-        return f"; if it is a title, --skip-lines {file.header_line} leaves it out"
+        return f"; if it is a title, --skip-lines {file.start.header_line} leaves it out"
     return ""
 
 
 def _like_data(file: CsvFile) -> list[str]:
-    names = csv_notes.like_data(file.header(), file.sample)
+    names = csv_notes.like_data(file.header(), file.start.rows)
     if not names:
         return []
     shown = ", ".join(quoted(name) for name in names[:5]) + (", …" if len(names) > 5 else "")
     told = f"the first line looks like data: it names columns {shown}, of the same kind as their values"
     if csv_notes.may_be_names(names):
         return [f"{told}; if it is a row, give --no-header"]
-    raise CsvProblem(f"{told}; give --no-header if it is a row, --header if it is not", line=file.header_line)
+    raise CsvProblem(f"{told}; give --no-header if it is a row, --header if it is not", line=file.start.header_line)
