@@ -30,6 +30,7 @@ def main(argv: Sequence[str] | None = None) -> int:
         redis_restarts=given.redis_restarts,
         workers=given.workers,
         tables=given.tables,
+        canvas=given.canvas,
         pace_s=given.pace,
     )
     signal.signal(signal.SIGTERM, lambda *_: sys.exit(1))  # not without ending what was started
@@ -57,6 +58,7 @@ def summary(report: Report) -> str:
     notes = verdict.notes
     lines = {
         "jobs": ", ".join(f"{count} {code}" for code, count in codes.most_common()),
+        "canvas": f"{counts['canvases']} through Celery's own door, {counts['unsure canvases']} times sent again",
         "workers": f"{counts['kills']} kill -9 ({counts['kills of a worker with a batch under way']} with a batch "
         f"under way), {counts['stops']} stopped past their lease",
         "redis": f"{counts['redis restarts']} kill -9; {counts['unreachable']} times a producer was refused, "
@@ -81,7 +83,7 @@ def _again(seed: int, scale: Scale) -> str:
     return (
         f"python -m tests.torture --seed {seed} --jobs {scale.jobs} --kills {scale.kills} --stops {scale.stops} "
         f"--bursts {scale.bursts} --drop {scale.drop} --redis-restarts {scale.redis_restarts} "
-        f"--workers {scale.workers} --tables {scale.tables} --pace {scale.pace_s}"
+        f"--workers {scale.workers} --tables {scale.tables} --canvas {scale.canvas} --pace {scale.pace_s}"
     )
 
 
@@ -98,6 +100,7 @@ def _arguments(argv: Sequence[str] | None) -> argparse.Namespace:
     parser.add_argument("--redis-restarts", type=int, default=default.redis_restarts, help="kill -9 of Redis")
     parser.add_argument("--workers", type=int, default=default.workers)
     parser.add_argument("--tables", type=int, default=default.tables)
+    parser.add_argument("--canvas", type=float, default=default.canvas, help="share of jobs in canvases, beside them")
     parser.add_argument("--pace", type=float, default=default.pace_s, help="seconds between two faults, on average")
     parser.add_argument("--folder", type=Path, help="where logs and data go")
     return parser.parse_args(argv)

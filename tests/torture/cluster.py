@@ -20,6 +20,7 @@ from lakequeue import keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import worker_environ
+from tests.torture import canvas
 from tests.torture.plan import SCHEMA, Plan, Table
 from worker.embedded import EmbeddedRedis
 
@@ -32,6 +33,10 @@ FENCE = {
     "LAKEQUEUE_STATEMENT_TIMEOUT_S": "2",
     "LAKEQUEUE_PROOF_MARGIN_S": "0.2",
 }
+AUDIT = (
+    "created_at TIMESTAMP, created_by STRING, updated_at TIMESTAMP, updated_by STRING, deleted_at TIMESTAMP, "
+    "_job_id STRING"
+)
 READY_S = 60.0
 BUSY_S = 1.0
 """So long a kill that wants a busy worker waits for one of its batches to be frozen."""
@@ -218,6 +223,8 @@ class Cluster:
             for table in self._plan.tables:
                 for text in _definition(table):
                     cursor.execute(text)
+            for name in canvas.TABLES:
+                cursor.execute(f"CREATE TABLE {name} (k BIGINT, {AUDIT})")
         for table in self._plan.tables:
             if table.kind == "adopted":
                 command = [sys.executable, "-m", "worker", "adopt", table.name, "--yes"]
@@ -253,7 +260,6 @@ class Cluster:
 
 def _definition(table: Table) -> list[str]:
     columns = "k BIGINT, a VARCHAR(4), b INT"
-    audit = "created_at TIMESTAMP, created_by STRING, updated_at TIMESTAMP, updated_by STRING, deleted_at TIMESTAMP"
     match table.kind:
         case "created":
             return []
@@ -261,7 +267,7 @@ def _definition(table: Table) -> list[str]:
             return [f"CREATE TABLE {table.name} ({columns})"]
         case "checked":
             return [
-                f"CREATE TABLE {table.name} ({columns}, {audit}, _job_id STRING)",
+                f"CREATE TABLE {table.name} ({columns}, {AUDIT})",
                 f"ALTER TABLE {table.name} ADD CONSTRAINT counted CHECK (b >= 0)",
             ]
 

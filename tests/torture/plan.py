@@ -7,6 +7,9 @@ from collections.abc import Mapping, Sequence
 from dataclasses import dataclass, field
 from typing import Any, Literal
 
+from tests.torture import canvas
+from tests.torture.canvas import Canvas
+
 Kind = Literal["created", "checked", "adopted", "plain"]
 """How a table comes to be: by its first job's `auto_create`; made before, with a CHECK constraint; made before and
 given its audit columns by `adopt`; made before, without any."""
@@ -40,6 +43,9 @@ class Scale:
     redis_restarts: int = 3
     workers: int = 3
     tables: int = 8
+    canvas: float = 0.1
+    """So many jobs beside them, as a share, come through Celery's own door in canvases."""
+
     pace_s: float = 1.2
     """The pause between two faults, on average."""
 
@@ -99,6 +105,7 @@ class Plan:
     tables: tuple[Table, ...]
     jobs: tuple[Spec, ...]
     faults: tuple[Fault, ...]
+    canvases: tuple[Canvas, ...] = ()
     standing: tuple[Mapping[str, Any], ...] = field(default=())
     """Rules in force from the start: the replies that are lost."""
 
@@ -114,7 +121,8 @@ def make(seed: int, scale: Scale) -> Plan:
     )
     jobs = _Jobs(random.Random(f"jobs {seed}"), tables).some(scale.jobs)
     faults = _faults(random.Random(f"faults {seed}"), scale)
-    return Plan(seed, scale, tables, jobs, faults, standing)
+    canvases = canvas.make(seed, int(scale.jobs * scale.canvas))
+    return Plan(seed, scale, tables, jobs, faults, canvases, standing)
 
 
 class _Jobs:

@@ -8,16 +8,19 @@ import time
 from collections import Counter
 from collections.abc import Callable, Iterator, Mapping
 from contextlib import contextmanager
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from itertools import product
 from pathlib import Path
+from typing import Any
 
 import redis
 from lakequeue import keys, outcomes
 
 from tests.contract import Row
+from tests.torture import other_application
 from tests.torture.cluster import Cluster
 from tests.torture.listener import Listener
+from tests.torture.other_application import OtherApplication, Traces
 from tests.torture.plan import Fault, Plan
 from tests.torture.stream import Stream
 from tests.torture.verdict import FAILED, Evidence, LogCounts, Stamps, Verdict, count_logs, history, judge
@@ -75,9 +78,9 @@ class Run:
         cluster = self._cluster
         try:
             cluster.start()
-            with self._listening() as listener, self._streaming() as stream:
+            with self._listening() as listener, self._streaming() as stream, self._sending(stream) as other:
                 self._deal(stream)
-                self._finish(stream)
+                self._finish(stream, other)
                 listener_final = listener.final
             assert cluster.warehouse is not None
             injected = cluster.warehouse.injected()
@@ -89,16 +92,16 @@ class Run:
             evidence = Evidence(
                 records=self._records(),
                 published=listener_final,
-                letters={job.decode(): json.loads(letter) for job, letter in cluster.client.hgetall(keys.DEAD).items()},
+                letters=self._letters(),
                 rows=self._rows(),
                 stamps=self._stamps(),
                 left=left,
             )
             report = Report(
                 self._plan,
-                judge(self._plan, evidence),
+                self._judge(evidence, other),
                 evidence,
-                Counter({**cluster.counts, **stream.counts}),
+                Counter({**cluster.counts, **stream.counts, **other.counts}),
                 injected,
                 cluster.warehouse.counts(),
                 count_logs(path.read_text(errors="replace") for path in sorted(self._folder.glob("w*.log"))),
@@ -141,6 +144,36 @@ class Run:
         finally:
             stream.stop()
 
+    @contextmanager
+    def _sending(self, stream: Stream) -> Iterator[OtherApplication]:
+        def wait_for(share: float) -> bool:
+            return stream.wait_for(int(share * len(self._plan.jobs)), timeout_s=0.2)
+
+        other = OtherApplication(self._cluster.redis.url, self._plan.canvases, wait_for=wait_for)
+        other.start()
+        try:
+            yield other
+        finally:
+            other.stop()
+
+    def _judge(self, evidence: Evidence, other: OtherApplication) -> Verdict:
+        verdict = judge(self._plan, evidence)
+        cluster = self._cluster
+        assert cluster.warehouse is not None
+        with cluster.warehouse.connect() as connection, connection.cursor() as cursor:
+            rows = other_application.rows(cursor)
+        records = other_application.records(cluster.client, self._plan.canvases)
+        traces = Traces(rows, records, other_application.told(cluster.client), other.due)
+        return replace(verdict, findings=verdict.findings + other_application.judge(self._plan.canvases, traces))
+
+    def _letters(self) -> dict[str, Any]:
+        """The dead letters, but for those of canvases' jobs that have to fail."""
+        failing = {
+            job for canvas in self._plan.canvases for job, state in (canvas.states or {}).items() if state == "FAILURE"
+        }
+        found = self._cluster.client.hgetall(keys.DEAD)
+        return {job.decode(): json.loads(letter) for job, letter in found.items() if job.decode() not in failing}
+
     def _deal(self, stream: Stream) -> None:
         """Deal out the faults in their order, each in its place in the stream."""
         last = time.monotonic()
@@ -179,14 +212,14 @@ class Run:
             worker.expected = True
             self._problems.append(f"{worker.log.stem} ended by itself, see {worker.log}")
 
-    def _finish(self, stream: Stream) -> None:
+    def _finish(self, stream: Stream, other: OtherApplication) -> None:
         """Wait until every job has its outcome. No worker is killed any more; replies are still lost."""
         deadline = time.monotonic() + SETTLE_S
-        while not stream.finished:
+        while not (stream.finished and (other.finished or stream.errors)):
             self._look_after()
             self._pauses.wait(0.1)
-        if stream.errors:
-            raise stream.errors[0]
+        if errors := [*stream.errors, *other.errors]:
+            raise errors[0]
         self._cluster.wake_due(all_of_them=True)
         while (undone := self._undone()) and time.monotonic() < deadline:
             self._look_after()
@@ -206,7 +239,8 @@ class Run:
         except (redis.RedisError, OSError):
             return ["unknown"]
         states = {job: outcomes.load(raw)["status"] for job, raw in records.items()}
-        return [spec.id for spec in self._plan.jobs if states.get(spec.id) not in outcomes.FINAL]
+        undone = [spec.id for spec in self._plan.jobs if states.get(spec.id) not in outcomes.FINAL]
+        return undone or other_application.under_way(self._cluster.client, self._plan.canvases)
 
     def _left(self) -> dict[str, str]:
         """What is in Redis that an idle system has not: looked at until nothing is, or the time for it is over."""
@@ -225,7 +259,7 @@ class Run:
             for key in (keys.first_turns, keys.next_turns):
                 if lanes := client.zrange(key(kind, keys.Partition(partition)), 0, -1):
                     kept[key(kind, keys.Partition(partition))] = repr(lanes)
-        for key in (keys.ETA, keys.ETA_JOBS, keys.CALLBACKS, keys.OUTBOX, keys.OUTBOX_FAILED):
+        for key in (*other_application.LISTS, keys.ETA, keys.ETA_JOBS, keys.CALLBACKS, keys.OUTBOX, keys.OUTBOX_FAILED):
             if client.exists(key):
                 kept[key] = f"a {client.type(key).decode()}"
         return kept

@@ -54,6 +54,11 @@ class Stream:
     def finished(self) -> bool:
         return not any(thread.is_alive() for thread in self._threads)
 
+    @property
+    def share(self) -> float:
+        """How much of it was enqueued."""
+        return self._enqueued / len(self._plan.jobs)
+
     def allow(self, jobs: int) -> None:
         """Let the producers go on up to so many jobs in all."""
         with self._state:
