@@ -167,7 +167,7 @@ def revoked(member: Member, *, reason: str, finished_at: str) -> str:
 def dead_letter(
     member: Member,
     *,
-    message: bytes,
+    message: bytes | int,
     reason: str,
     details: Mapping[str, Any],
     committed: str,
@@ -179,15 +179,19 @@ def dead_letter(
     """A job kept for replay, its payload last: lists are made without it.
 
     Args:
-        message: the bytes as they were read.
+        message: the bytes as they were read, or how many they are, if they are kept elsewhere.
         committed: `not_committed` or `unknown`.
         batch: the one that failed it; None if it failed before it was in any.
         attempts: how often it was tried in all, of which `history` holds the last few but for the one that failed it.
     """
-    try:
-        payload = {"message": message.decode()}
-    except UnicodeDecodeError:
-        payload = {"message_base64": b64encode(message).decode()}
+    payload: dict[str, Any]
+    if isinstance(message, int):
+        payload = {"message_bytes": message}
+    else:
+        try:
+            payload = {"message": message.decode()}
+        except UnicodeDecodeError:
+            payload = {"message_base64": b64encode(message).decode()}
     return _dumps(
         {
             "id": member.id,

@@ -13,10 +13,12 @@ from lakequeue import wire
 from lakequeue.bodies import body_text
 from lakequeue.errors import InvalidJob
 from lakequeue.identifiers import check_job_id
+from lakequeue.json_text import check_brackets
 from lakequeue.problems import quoted
 
 from tasks import records
 from tasks.records import Member, Outcome
+from worker import ends
 
 Verdict = Literal["job", "late", "empty", "bad", "letter"]
 
@@ -52,9 +54,13 @@ class Admission:
         return len(self.raw) + len(self.message) + len(self.letter)
 
 
-def admission(raw: bytes, now: datetime) -> Admission:
+def admission(raw: bytes, now: datetime, *, most_job_bytes: int = 900_000) -> Admission:
+    """
+    Args:
+        most_job_bytes: what a statement holds; a job of more than twice that is refused before it is looked at.
+    """
     try:
-        found = _admission(raw, now)
+        found = _admission(raw, now, most_job_bytes)
         found.args()  # as UTF-8, which a lone surrogate in a foreign header cannot be
     except Exception as exc:  # whatever is in it: anyone may write to this list
         return _unreadable(raw, f"not a message of a job: {type(exc).__name__}", now)
@@ -69,7 +75,7 @@ def conflict(given: Admission, now: datetime) -> Admission:
     return replace(letter, id=given.id)
 
 
-def _admission(raw: bytes, now: datetime) -> Admission:
+def _admission(raw: bytes, now: datetime, most_job_bytes: int) -> Admission:
     try:
         received = wire.parse(raw)
     except ValueError as exc:
@@ -88,6 +94,10 @@ def _admission(raw: bytes, now: datetime) -> Admission:
     try:
         if received.task not in wire.TASKS:
             raise InvalidJob(wire.unknown_task(), {"errors": []})
+        # Twice: a page that is handed on loses its audit columns on the way.
+        if len(raw) > most_job_bytes and (least := wire.least_bytes(received)) > 2 * most_job_bytes:
+            told = f"the job is {least:,} bytes or more and a statement holds {most_job_bytes:,}"
+            raise InvalidJob(f"{told}: split its rows over several jobs", {"errors": [], "error": "TOO_LARGE"})
         due, expires = wire.due_at(received), wire.expires_at(received)
     except InvalidJob as exc:
         return _bad(raw, received, digest, exc, now)
@@ -143,12 +153,15 @@ def _empty(raw: bytes, received: wire.Received, member: Member, now: datetime) -
 def _sender(raw: bytes) -> wire.Received | None:
     """Who sent a message that is no job, so that the sender can be told, and what follows the job."""
     try:
+        check_brackets(raw)
         envelope = json.loads(raw)
         headers = envelope.get("headers") or {}
     except Exception:
-        return None
+        return _by_ends(raw)
     try:
-        body = json.loads(body_text(envelope))  # one with NaN in it, say
+        text = body_text(envelope)
+        check_brackets(text)
+        body = json.loads(text)  # one with NaN in it, say
         inside, embed = (body, body) if isinstance(body, dict) else ({}, body[2])
     except Exception:  # no JSON
         inside, embed = {}, {}
@@ -173,19 +186,43 @@ def _sender(raw: bytes) -> wire.Received | None:
     )
 
 
-def _bad(raw: bytes, received: wire.Received, digest: str, error: InvalidJob, now: datetime) -> Admission:
+def refused(
+    received: wire.Received, reason: str, now: datetime, *, code: str, mark: str, size: int
+) -> tuple[Admission, Admission]:
+    """What becomes of a message that is not read; and what, if the job of its id is known already.
+
+    Args:
+        mark: tells it from others that have no id.
+        size: of the message, in bytes. They stay in Redis.
+    """
+    error = InvalidJob(reason, {"error": code})
+    apart = _letter(size, Member(mark, "records.unknown", "", 0, "", "", mark), reason, code, now)
+    return (_bad(size, received, "", error, now, mark=mark) if received.id else apart), apart
+
+
+def _by_ends(raw: bytes) -> wire.Received | None:
+    found = ends.sender(raw[: ends.END_BYTES], raw[-ends.END_BYTES :])
+    return replace(found, digest=_hash(raw)) if found.id else None
+
+
+def _bad(
+    raw: bytes | int, received: wire.Received, digest: str, error: InvalidJob, now: datetime, *, mark: str = ""
+) -> Admission:
     """A message that fails under its sender's id; its dead letter has an id that every command takes."""
     member = _member(received, "", 0, digest, now)
     at = wire.isoformat(now)
     details = {"error": "INVALID_JOB", **error.details}
-    outcome = records.failed(member, message=error.message, details=details, error="INVALID_JOB", finished_at=at)
-    kept = member if _is_job_id(received.id) else replace(member, id="refused-" + _hash(raw))
+    code = details["error"]
+    outcome = records.failed(member, message=error.message, details=details, error=code, finished_at=at)
+    kept = member
+    if not _is_job_id(received.id):
+        kept = replace(member, id=mark or "refused-" + _hash(raw if isinstance(raw, bytes) else b""))
     letter = records.dead_letter(
         kept, message=raw, reason=error.message, details=details, committed="not_committed", at=at
     )
     return Admission(
         "bad",
-        raw,
+        raw if isinstance(raw, bytes) else b"",
         received.id,
         digest,
         outcome.record,
@@ -210,11 +247,18 @@ def _unreadable(raw: bytes, reason: str, now: datetime) -> Admission:
     return _letter(raw, Member(name, "records.unknown", "", 0, "", "", name), reason, "INVALID_JOB", now)
 
 
-def _letter(raw: bytes, member: Member, reason: str, code: str, now: datetime) -> Admission:
+def _letter(raw: bytes | int, member: Member, reason: str, code: str, now: datetime) -> Admission:
     at, details = wire.isoformat(now), {"error": code}
     letter = records.dead_letter(member, message=raw, reason=reason, details=details, committed="not_committed", at=at)
     outcome = records.failed(member, message=reason, details=details, error=code, finished_at=at)
-    return Admission("letter", raw, letter_id=member.id, letter=letter, member=member, outcome=outcome)
+    return Admission(
+        "letter",
+        raw if isinstance(raw, bytes) else b"",
+        letter_id=member.id,
+        letter=letter,
+        member=member,
+        outcome=outcome,
+    )
 
 
 def _member(received: wire.Received, table: str, rows: int, digest: str, now: datetime) -> Member:

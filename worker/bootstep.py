@@ -124,7 +124,14 @@ class Running:
             threads=settings.threads,
             lease_ttl_s=settings.lease_ttl_s,
         )
-        self._door = Door(self._redis, expires_s=settings.result_expires_s, notify=notify)
+        self._door = Door(
+            self._redis,
+            token=token,
+            expires_s=settings.result_expires_s,
+            most_bytes=settings.max_message_bytes,
+            most_job_bytes=settings.max_batch_bytes,
+            notify=notify,
+        )
         self._outbox = Outbox(self._redis, app, token)
         self._control = Control(
             desk,

@@ -5,6 +5,7 @@ from __future__ import annotations
 import logging
 import time
 from collections.abc import Sequence
+from contextlib import suppress
 from datetime import UTC, datetime
 
 import redis
@@ -13,9 +14,11 @@ from lakequeue.scripts import read_script
 
 from worker import logs
 from worker.admission import Admission, admission, conflict
+from worker.ends import END_BYTES
 from worker.lane import Notify
 from worker.lists import Lists
 from worker.loop import Loop
+from worker.unread import MOST_DEATHS, Unread
 
 log = logging.getLogger(__name__)
 
@@ -29,16 +32,34 @@ DUE_AT_ONCE = 500
 
 class Door:
     """A thread that drains the lists in order. Any number of workers may do so: a message leaves its list, and is a
-    job, in one step."""
+    job, in one step. What it has in hand is noted: a message that ends workers is found, and read no more."""
 
-    def __init__(self, client: redis.Redis, *, expires_s: int, notify: Notify) -> None:
+    def __init__(
+        self,
+        client: redis.Redis,
+        *,
+        token: str,
+        expires_s: int,
+        most_bytes: int,
+        most_job_bytes: int,
+        notify: Notify,
+    ) -> None:
+        """
+        Args:
+            most_bytes: of a message; a larger one is not read.
+            most_job_bytes: what a statement holds of one job's rows.
+        """
         self._client = client
+        self._token = token
         self._expires_s = expires_s
+        self._most_bytes = most_bytes
+        self._most_job_bytes = most_job_bytes
         self._notify = notify
         self._lists = Lists(client)
-        self._loop = Loop("door", self._step, fault=f"messages stay in the queue {wire.QUEUE}")
-        self._peek, self._admit, self._due = (
-            client.register_script(read_script("worker", name)) for name in ("peek", "admit", "due")
+        fault = f"messages stay in the queue {wire.QUEUE}"
+        self._loop = Loop("door", self._step, fault=fault, ended=self._let_go)
+        self._peek, self._admit, self._due, self._refuse = (
+            client.register_script(read_script("worker", name)) for name in ("peek", "admit", "due", "refuse")
         )
 
     def start(self) -> None:
@@ -54,12 +75,15 @@ class Door:
 
     def _drain(self) -> int:
         """Take the oldest messages of the most urgent list. Returns how many there were."""
-        found = self._peek(keys=[], args=[CHUNK, CHUNK_BYTES, *self._lists.names])
+        bounds = (CHUNK, CHUNK_BYTES, self._most_bytes, END_BYTES, MOST_DEATHS)
+        found = self._peek(keys=[], args=[self._token, *bounds, *self._lists.names])
         if not found:
             return 0
-        name, messages = found
+        name, messages, *unread = found
         now = datetime.now(UTC)
-        left = [admission(message, now) for message in messages]
+        if unread:
+            return self._drop(name, Unread(*unread), now)
+        left = [admission(message, now, most_job_bytes=self._most_job_bytes) for message in messages]
         while left:
             answers = self._send(name, left)
             if not answers:
@@ -71,6 +95,22 @@ class Door:
                 taken -= 1
             left = left[taken:]
         return len(messages)
+
+    def _drop(self, name: bytes, unread: Unread, now: datetime) -> int:
+        """Make a message a dead letter that is not read, and tell its sender."""
+        told, apart = unread.refusal(now, most_bytes=self._most_bytes)
+        args: list[bytes | str | int] = [name, self._expires_s, f"{time.time():.3f}", unread.size]
+        args += [unread.head, unread.tail, told.id, told.record, told.callbacks]
+        args += [told.letter_id, told.letter, apart.letter_id, apart.letter, unread.deaths]
+        answer = self._refuse(keys=[], args=args)
+        if answer != b"gone":
+            self._tell([told if answer == b"ended" else apart])
+        return 1
+
+    def _let_go(self) -> None:
+        """Say that this worker stops with nothing in hand: a clean end is no death."""
+        with suppress(redis.RedisError, OSError):
+            self._peek(keys=[], args=[self._token, CHUNK])
 
     def _tell(self, ended: Sequence[Admission]) -> None:
         for each in ended:

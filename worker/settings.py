@@ -39,6 +39,10 @@ class Settings:
     lease_ttl_s: float = field(default=10.0, metadata={"is": "a dead worker's tables are taken over after this"})
     backoff_first_s: float = field(default=1.0, metadata={"is": "longest wait after a first transient failure"})
     backoff_longest_s: float = field(default=60.0, metadata={"is": "longest wait between two attempts"})
+    max_message_bytes: int = field(
+        default=8_000_000,
+        metadata={"is": "a larger message at Celery's door becomes a dead letter that no worker reads"},
+    )
     result_expires_s: int = field(
         default=86_400, metadata={"is": "a finished job's record, and its id, live this long"}
     )

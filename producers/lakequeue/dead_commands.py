@@ -223,6 +223,8 @@ def _cells(letter: DeadLetter) -> tuple[str, ...]:
 
 def _payload(letter: DeadLetter) -> Any:
     """The job's task and fields; of what is no message, its bytes as text or, if they are none, in base64."""
+    if letter.payload is None and letter.payload_key is not None:
+        return f"{letter.payload_bytes:,} bytes, in Redis: redis-cli LINDEX {letter.payload_key} 0"
     raw = letter.payload or b""
     try:
         received = wire.parse(raw)

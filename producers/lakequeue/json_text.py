@@ -10,6 +10,9 @@ from lakequeue.errors import InvalidJob
 from lakequeue.problems import Problems
 from lakequeue.typed_values import TYPE, typed_or_plain
 
+MOST_BRACKETS = 1_000_000
+"""So many objects and lists a message may begin; a job of 900,000 bytes cannot have as many."""
+
 
 def read_json(text: str | bytes | bytearray) -> JsonValue:
     """JSON as the contract reads it; InvalidJob where json.loads would lose something without a word.
@@ -37,7 +40,8 @@ def read_message(text: str | bytes) -> Any:
     """The JSON of a message, which its sender checked or a worker will; by one decoder, in whatever encoding of JSON.
 
     Raises:
-        ValueError: it is none, or holds what could not be stored again: NaN, Infinity, numbers beyond a double.
+        ValueError: it is none, or holds what could not be stored again: NaN, Infinity, numbers beyond a double; or it
+            would take too much memory.
     """
     return _decode(_unicode(text))
 
@@ -46,7 +50,7 @@ def read_arguments(text: str | bytes) -> Any:
     """The JSON of a message's arguments, with values as `read_json` gives them: Celery's senders write a bare NaN.
 
     Raises:
-        ValueError: it is none, or holds numbers beyond a double.
+        ValueError: it is none, or holds numbers beyond a double; or it would take too much memory.
     """
     text = _unicode(text)
     # Most bodies have no such object, and a hook costs a call for each row.
@@ -54,7 +58,19 @@ def read_arguments(text: str | bytes) -> Any:
 
 
 def _unicode(text: str | bytes) -> str:
+    check_brackets(text)
     return text if isinstance(text, str) else text.decode(json.detect_encoding(text), "surrogatepass")
+
+
+def check_brackets(text: str | bytes) -> None:
+    """Refuse JSON that is small as text and large in memory: an empty object of two bytes takes 64.
+
+    Raises:
+        ValueError: it holds more objects and lists than any job has bytes.
+    """
+    found = text.count("{") + text.count("[") if isinstance(text, str) else text.count(b"{") + text.count(b"[")
+    if found > MOST_BRACKETS:
+        raise _Refused(f"more than {MOST_BRACKETS:,} objects and lists")
 
 
 class _Refused(ValueError):

@@ -29,6 +29,16 @@ OWNERS = "lakequeue:owners"
 DEAD = "lakequeue:dead"
 """Hash: dead letters by job id."""
 
+DEAD_LARGE = "lakequeue:dead:large:"
+"""Begins the names of lists of one element: the bytes of a message that no worker reads, by its dead letter's id."""
+
+DOOR_HANDS = "lakequeue:door:hands"
+"""Hash: how many messages of Celery's door each worker has in hand, by its token; of one taken alone also its SHA-1."""
+
+DOOR_DEATHS = "lakequeue:door:deaths"
+"""Hash: how many messages are taken at once (`limit`) after a worker died at the door, and by the SHA-1 of a message
+how many died with it alone."""
+
 DEAD_INDEX = "lakequeue:dead:index"
 """Sorted set: ids of dead letters by the time (Unix seconds) they were put there, no two of them the same."""
 

@@ -9,6 +9,7 @@ from dataclasses import dataclass, field
 from datetime import datetime
 from typing import Any
 
+from lakequeue import keys
 from lakequeue.identifiers import check_job_id
 
 UNKNOWN = "unknown"
@@ -43,6 +44,12 @@ class DeadLetter:
     replay_since: datetime | None = None
     details: Mapping[str, Any] = field(default_factory=dict, repr=False)
     payload: bytes | None = field(default=None, repr=False)
+    payload_bytes: int | None = None
+    """The size of a payload that is too large to be read: its bytes are in Redis, in the list `payload_key`."""
+
+    @property
+    def payload_key(self) -> str | None:
+        return None if self.payload_bytes is None else keys.DEAD_LARGE + self.id
 
     def to_json(self) -> dict[str, Any]:
         """The letter as plain JSON, without any value of a row: the payload and the warehouse's text are left out."""
@@ -62,6 +69,7 @@ class DeadLetter:
             "history": list(self.history),
             "replay_of": list(self.replay_of),
             "details": {name: value for name, value in self.details.items() if name != "text"},
+            **({} if self.payload_bytes is None else {"payload_bytes": self.payload_bytes}),
         }
 
 
@@ -93,6 +101,7 @@ def letter_of(letter_id: str, stored: bytes | str) -> DeadLetter:
         replay_since=_moment(told.get("replay_since")),
         details=details if isinstance(details, dict) else {},
         payload=_payload(told),
+        payload_bytes=told.get("message_bytes"),
     )
 
 

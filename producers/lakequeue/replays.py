@@ -50,6 +50,12 @@ def replay_of(letter: DeadLetter, *, skip: int, max_job_bytes: int, now: datetim
             "carry its _job_id are then not written again; any other change of it may happen twice",
             {"error": "UNKNOWN_OUTCOME", "committed": letter.committed},
         )
+    if letter.payload_bytes is not None:
+        raise InvalidJob(
+            f"the message of {letter.id} is {letter.payload_bytes:,} bytes and no worker reads it: send its rows in "
+            f"several jobs. Its bytes are in Redis, in the list {letter.payload_key}, until the letter is dropped",
+            {"errors": []},
+        )
     try:
         received = wire.parse(letter.payload or b"")
         if received.task not in wire.TASKS:

@@ -332,6 +332,13 @@ def digest_of(received: Received) -> str:
     return _digest(received.task, json.dumps([received.args, received.kwargs], sort_keys=True))
 
 
+def least_bytes(received: Received) -> int:
+    """Bytes that the fields of a message come to at least: the marks of JSON in them. Values that kombu writes with
+    their types may lose those marks."""
+    text = json.dumps([received.args, received.kwargs])
+    return sum(text.count(mark) for mark in '{}[]",:') - 10 * text.count('"__type__"')
+
+
 def due_at(received: Received) -> str | None:
     """A message's `eta`, in the form of `isoformat`; InvalidJob if that is no point in time."""
     return _moment(received.eta, "eta", naive_is_utc=received.naive_is_utc)

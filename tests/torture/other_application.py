@@ -58,6 +58,7 @@ class OtherApplication:
 
     def _run(self) -> None:
         app = celery_app(self._url)
+        app.set_current()  # in this thread: a chain's steps find it so
         app.conf.broker_transport_options = {"socket_timeout": TIMEOUT_S, "socket_connect_timeout": TIMEOUT_S}
         app.conf.redis_socket_timeout = app.conf.redis_socket_connect_timeout = TIMEOUT_S
         try:

@@ -15,12 +15,18 @@ local function table_of_letter(letter)
   return ok and type(read) == 'table' and type(read['table']) == 'string' and read['table'] or ''
 end
 
+-- The bytes of a message that no worker reads are kept beside its letter.
+local function large_key(id)
+  return 'lakequeue:dead:large:' .. id
+end
+
 local function unbury(id)
   local letter = redis.call('HGET', 'lakequeue:dead', id)
   if letter then
     letters_of(table_of_letter(letter), -1)
   end
   redis.call('HDEL', 'lakequeue:dead', id)
+  redis.call('UNLINK', large_key(id))
   redis.call('ZREM', 'lakequeue:dead:index', id)
 end
 
