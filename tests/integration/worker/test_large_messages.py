@@ -230,4 +230,4 @@ def test_a_message_with_which_three_workers_died_is_a_dead_letter_and_its_sender
     assert write(app, TABLE, 2).get(timeout=30)["count"] == 1
     assert ids(warehouse, TABLE) == [2]
     assert worker.stop() == 0
-    assert not client.exists(keys.DOOR_HANDS, keys.DOOR_DEATHS)
+    assert not client.exists(keys.DOOR_HANDS)
