@@ -13,13 +13,13 @@ _FORM = re.compile(r"\[([A-Z][A-Z0-9_.]+)\] (.*) SQLSTATE: ([0-9A-Z]{5})", re.DO
 
 
 class WarehouseError(Exception):
-    """One failed statement. `text` has no class and no SQLSTATE; `str()` has both."""
+    """One failed statement. `text` has no class and no SQLSTATE; `str()` has both, unless there is no class."""
 
     def __init__(self, error_class: str, text: str, sqlstate: str) -> None:
         self.error_class = error_class
         self.text = text
         self.sqlstate = sqlstate
-        super().__init__(f"[{error_class}] {text} SQLSTATE: {sqlstate}")
+        super().__init__(f"[{error_class}] {text} SQLSTATE: {sqlstate}" if error_class else text)
 
 
 class Unsupported(WarehouseError):

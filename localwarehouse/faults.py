@@ -11,8 +11,12 @@ from typing import Any, Literal, cast, get_args
 from localwarehouse.errors import WarehouseError
 from localwarehouse.operations import Operation
 
-Action = Literal["drop_before", "drop_after", "delay", "hold", "status", "forget_session", "error", "cold_start"]
-_STATUSES = (429, 500, 502, 503, 504)
+Action = Literal[
+    "drop_before", "drop_after", "delay", "hold", "status", "forget_session", "error", "refuse", "cold_start"
+]  # fmt: skip
+"""`error` ends the statement in an error, `refuse` answers the request itself by one."""
+
+_STATUSES = (400, 401, 403, 413, 429, 500, 502, 503, 504)
 # How soon a held statement notices that it was cancelled.
 _NOTICE_S = 0.02
 _DEFAULT_ERROR = {
@@ -44,6 +48,7 @@ class Rule:
     action: Action
     on: str
     match: re.Pattern[str] | None
+    values: re.Pattern[str] | None
     times: int | None
     after: int
     probability: float
@@ -54,11 +59,13 @@ class Rule:
     error: WarehouseError
     chance: random.Random
 
-    def takes(self, rpc: str, text: str | None) -> bool:
+    def takes(self, rpc: str, text: str | None, values: str) -> bool:
         """Whether this request is one of the rule's; counts it."""
         if self.on != "any" and self.on != rpc:
             return False
         if self.match is not None and (text is None or self.match.search(text) is None):
+            return False
+        if self.values is not None and self.values.search(values) is None:
             return False
         if self.times == 0:
             return False
@@ -73,7 +80,7 @@ class Rule:
 
 
 _KEYS = {
-    "on", "match", "times", "after", "probability", "action", "seconds", "status", "retry_after", "executed",
+    "on", "match", "values", "times", "after", "probability", "action", "seconds", "status", "retry_after", "executed",
     "error_class", "sqlstate", "message", "seed",
 }  # fmt: skip
 
@@ -96,6 +103,7 @@ def parse_rule(document: Any) -> Rule:
             action=cast(Action, action),
             on=str(document.get("on", "ExecuteStatement")),
             match=re.compile(document["match"], re.DOTALL) if document.get("match") is not None else None,
+            values=re.compile(document["values"], re.DOTALL) if document.get("values") is not None else None,
             times=int(document["times"]) if document.get("times") is not None else None,
             after=int(document.get("after", 0)),
             probability=float(document.get("probability", 1)),
@@ -149,14 +157,17 @@ class Faults:
         with self._guard:
             return dict(self._injected)
 
-    def pick(self, rpc: str, text: str | None) -> Rule | None:
-        """The first rule that takes this request. A cold warehouse answers none."""
+    def pick(self, rpc: str, text: str | None, values: str = "") -> Rule | None:
+        """The first rule that takes this request, by its statement and its bound values, a line each.
+
+        A cold warehouse answers none.
+        """
         with self._guard:
             remaining_s = self._cold_until - time.monotonic()
             if remaining_s > 0:
                 self._injected["cold_start"] += 1
                 raise HttpStatus(503, 1)
-            rule = next((rule for rule in self._rules if rule.takes(rpc, text)), None)
+            rule = next((rule for rule in self._rules if rule.takes(rpc, text, values)), None)
             if rule is not None:
                 self._injected[f"status_{rule.status}" if rule.action == "status" else rule.action] += 1
             if rule is not None and rule.action == "cold_start":

@@ -32,6 +32,8 @@ class Request:
     timeout_s: int
     lz4: bool
     queue: Callable[["Operation"], None] | None = None
+    ends_by: WarehouseError | None = None
+    """It is carried out, and answered by this error all the same."""
 
 
 @dataclass
@@ -82,6 +84,8 @@ class Executor:
             statement = self.engine.prepare(request.text, request.parameters, request.catalog, request.schema)
             self.log.count(statement.kind)
             operation.finished = statement.run(running)
+            if request.ends_by is not None:
+                raise request.ends_by
             operation.pages = Pages(operation.finished.table, request.lz4)
         except WarehouseError as exc:
             operation.error = exc

@@ -77,11 +77,12 @@ class ThriftService:
             )
             return _message(name, TMessageType.EXCEPTION, sequence, unknown)
         request = arguments.req
-        rule = self._faults.pick(name, getattr(request, "statement", None))
+        values = "\n".join(p.value.stringValue or "" for p in getattr(request, "parameters", None) or () if p.value)
+        rule = self._faults.pick(name, getattr(request, "statement", None), values)
         self._before(name, request, rule)
         try:
-            if rule is not None and rule.action == "error" and name != "ExecuteStatement":
-                raise rule.error
+            if rule is not None and (rule.action, name) != ("error", "ExecuteStatement"):
+                _refuse(rule)
             response = call(request, rule)
         except WarehouseError as exc:
             response = _RESPONSES[name](status=_failed(exc))
@@ -167,7 +168,7 @@ class ThriftService:
                 raise refused
             if rule is not None and rule.action in ("hold", "delay"):
                 self._faults.wait(rule, operation)
-            if rule is not None and rule.action == "error":
+            if rule is not None and rule.action == "error" and not rule.executed:
                 raise rule.error
 
         return Request(
@@ -178,6 +179,7 @@ class ThriftService:
             timeout_s=session.timeout_s,
             lz4=bool(request.canDecompressLZ4Result),
             queue=queue if rule is not None or refused is not None else None,
+            ends_by=rule.error if rule is not None and rule.action == "error" and rule.executed else None,
         )
 
     def _get_operation_status(self, request: Any, rule: Rule | None) -> Any:
@@ -222,6 +224,12 @@ _RESPONSES: dict[str, Callable[..., Any]] = {
         "CloseOperation",
     )
 }
+
+
+def _refuse(rule: Rule) -> None:
+    """Answers the request itself by the rule's error; a statement's own `error` is its operation's."""
+    if rule.action in ("error", "refuse"):
+        raise rule.error
 
 
 def _after(rule: Rule | None) -> None:

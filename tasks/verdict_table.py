@@ -7,6 +7,7 @@ that is none of theirs. Error classes: https://docs.databricks.com/aws/en/error-
 
 from __future__ import annotations
 
+import re
 from collections.abc import Mapping
 from typing import Literal
 
@@ -25,7 +26,8 @@ Cause = Literal[
     "unlisted",
 ]
 """Where the fault lies: `row` is some row's value (split the batch), `missing` an object that may be created, `answer`
-a reply that was lost, `session` a connection that has to be opened anew, `warehouse` that it cannot be had now."""
+a reply that was lost, `session` a connection that has to be opened anew, `warehouse` that it cannot be had now,
+`unlisted` an error that says nothing of the job."""
 
 Reading = Literal["never_sent", "refused", "lost", "status", "text", "reason"]
 """How an exception is to be read:
@@ -116,12 +118,18 @@ STATUSES: Mapping[int, tuple[Verdict, Cause, str]] = {
     403: ("transient", "warehouse", UNAUTHENTICATED),
     404: ("transient", "warehouse", NO_SUCH_WAREHOUSE),
     429: ("transient", "warehouse", "HTTP_429"),
-    400: ("permanent", "unlisted", "HTTP_400"),
-    413: ("permanent", "unlisted", "HTTP_413"),
+    400: ("transient", "unlisted", "HTTP_400"),
+    413: ("permanent", "row", "HTTP_413"),
 }
 """Of a request that carried a statement. Any other says nothing of it: a 5xx may follow a commit."""
 
-LOST_SESSION = ("Invalid SessionHandle", "has not been initialized or had already closed")
+LOST_SESSION = re.compile(
+    r"Invalid SessionHandle|session (?:handle\b.*?)?(?:is|was|has) not (?:been )?initiali[sz]ed"
+    r"|Couldn't create directory /local_disk0",
+    re.IGNORECASE | re.DOTALL,
+)
+"""A session that is gone, or a warehouse that opens sessions before it can run statements in them (unconfirmed: as
+users of other clients report it of a warehouse that starts)."""
 
 ERROR_CLASSES: Mapping[str, tuple[Verdict, Cause]] = {
     "TABLE_OR_VIEW_NOT_FOUND": ("permanent", "missing"),
@@ -154,6 +162,8 @@ ERROR_CLASSES: Mapping[str, tuple[Verdict, Cause]] = {
     "MERGE_CARDINALITY_VIOLATION": ("permanent", "shape"),
     "PARSE_SYNTAX_ERROR": ("permanent", "shape"),
     "UNSUPPORTED_LOCAL": ("permanent", "shape"),
+    # Raised by an expression of the table, such as a constraint or a generated column, for some row.
+    "USER_RAISED_EXCEPTION": ("permanent", "row"),
     "INSUFFICIENT_PERMISSIONS": ("permanent", "permission"),
     "PERMISSION_DENIED": ("permanent", "permission"),
     "DELTA_CONCURRENT_APPEND": ("transient", "conflict"),
@@ -167,8 +177,10 @@ ERROR_CLASSES: Mapping[str, tuple[Verdict, Cause]] = {
     # Its own time limit: it was stopped before its commit (unconfirmed), but whether it was is what has to be proved.
     "STATEMENT_TIMEOUT": ("unknown", "answer"),
     "OPERATION_CANCELED": ("unknown", "answer"),
+    # It says itself that the commit succeeded and that something after it failed.
+    "DELTA_POST_COMMIT_HOOK_FAILED": ("unknown", "answer"),
 }
-"""Without their sub-class. A class that is neither here nor known by its SQLSTATE is permanent."""
+"""Without their sub-class. Any other is judged by its SQLSTATE, then by the class of that: see SQLSTATE_CLASSES."""
 
 SQLSTATES: Mapping[str, tuple[Verdict, Cause]] = {
     "42P01": ("permanent", "missing"),
@@ -194,3 +206,14 @@ SQLSTATES: Mapping[str, tuple[Verdict, Cause]] = {
     "57KD0": ("unknown", "answer"),
     "HY008": ("unknown", "answer"),
 }
+
+SQLSTATE_CLASSES: Mapping[str, tuple[Verdict, Cause]] = {
+    "21": ("permanent", "shape"),
+    "22": ("permanent", "row"),
+    "23": ("permanent", "row"),
+    "42": ("permanent", "shape"),
+}
+"""By the first two characters of a SQLSTATE that is not listed itself."""
+
+UNLISTED: tuple[Verdict, Cause] = ("transient", "unlisted")
+"""Of everything else: the warehouse's own trouble until it is shown otherwise. No job fails for it."""

@@ -1,6 +1,7 @@
 """Should it be tried again, and when: the verdict on a statement that brought no result.
 
-transient   it did not run, or its transaction did not commit: again, in place, after a wait
+transient   it did not run, or its transaction did not commit: again, in place, after a wait. Of an `unlisted` error
+            that is only likely: a statement that leaves a stamp is proved before it is sent again
 permanent   it did not commit and will not: the job fails
 unknown     it may have committed: prove it before anything else
 """
@@ -8,17 +9,19 @@ unknown     it may have committed: prove it before anything else
 from __future__ import annotations
 
 import re
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 
 from tasks.verdict_table import (
     ERROR_CLASSES,
     EXCEPTIONS,
     LOST_SESSION,
     NO_SUCH_WAREHOUSE,
+    SQLSTATE_CLASSES,
     SQLSTATES,
     STATUSES,
     TOKEN_REFUSED,
     UNAUTHENTICATED,
+    UNLISTED,
     Cause,
     Reading,
     Verdict,
@@ -33,6 +36,9 @@ NO_CLASS = "UNKNOWN_ERROR"
 
 ANSWER_LOST = "ANSWER_LOST"
 """The class of what was lost on the way, there or back."""
+
+LOST = "INVALID_SESSION"
+"""The class of a session that is gone, or not there yet."""
 
 RESULT_LOST = "RESULT_LOST"
 """The class of a statement that the warehouse took, and whose end or result could not be had."""
@@ -66,6 +72,12 @@ class Failure:
         return self.verdict == "transient" and self.cause in ("warehouse", "session")
 
     @property
+    def unexplained(self) -> bool:
+        """Whether it says neither that a job is at fault nor that the warehouse is away: it is tried for a while, and
+        then the table waits for an operator."""
+        return self.cause == "unlisted" or (self.verdict == "unknown" and self.taken)
+
+    @property
     def needs_operator(self) -> bool:
         """Whether waiting alone will not help: the worker's own sign-in or its warehouse is wrong."""
         return self.error_class in (UNAUTHENTICATED, NO_SUCH_WAREHOUSE)
@@ -81,8 +93,6 @@ def reading_of(raised: type[BaseException]) -> Reading:
 
 def of_statement(message: str) -> Failure:
     """The verdict on what the warehouse said of a statement that failed; class and SQLSTATE are in the text only."""
-    if any(lost in message for lost in LOST_SESSION):
-        return Failure("transient", "session", "INVALID_SESSION", None, message)
     found = _ERROR.search(message)
     states = _SQLSTATE.findall(message)
     error_class = found["error_class"] if found else NO_CLASS
@@ -91,14 +101,18 @@ def of_statement(message: str) -> Failure:
     base = error_class.partition(".")[0]
     if base == "USER_RAISED_EXCEPTION" and "expired" in text:
         return Failure("transient", "expired", base, sqlstate, text)
-    verdict, cause = ERROR_CLASSES.get(base) or SQLSTATES.get(sqlstate or "") or ("permanent", "unlisted")
+    state = sqlstate or ""
+    listed = ERROR_CLASSES.get(base) or SQLSTATES.get(state) or SQLSTATE_CLASSES.get(state[:2])
+    if listed is None and LOST_SESSION.search(message):  # of a listed class the text may be a row's value
+        return Failure("transient", "session", LOST, sqlstate, message)
+    verdict, cause = listed or UNLISTED
     return Failure(verdict, cause, error_class, sqlstate, text)
 
 
 def of_http(code: int | None, message: str) -> Failure:
     """The verdict on an HTTP status that came instead of a statement's answer."""
-    if any(lost in message for lost in LOST_SESSION):
-        return Failure("transient", "session", "INVALID_SESSION", None, message)
+    if LOST_SESSION.search(message):
+        return Failure("transient", "session", LOST, None, message)
     name = f"HTTP_{code}" if code else "HTTP"
     cause: Cause = "warehouse" if code is not None and code >= 500 else "answer"
     listed = STATUSES.get(code or 0, ("unknown", cause, name))
@@ -126,6 +140,21 @@ def refused_credentials(message: str) -> Failure:
 
 def never_sent(message: str, error_class: str = "UNREACHABLE") -> Failure:
     return Failure("transient", "warehouse", error_class, None, message)
+
+
+def answered_without_class(failure: Failure) -> Failure:
+    """An error without a class in the place of an answer to the request: whether the statement began is not known."""
+    return replace(failure, verdict="unknown", cause="unlisted")
+
+
+def ended_by(failure: Failure) -> Failure:
+    """What a statement that was running ended by. A session that is gone then says nothing of the job."""
+    return replace(failure, cause="unlisted") if failure.cause == "session" else failure
+
+
+def of_statement_alone(failure: Failure) -> Failure:
+    """A refusal that only this statement meets, while the warehouse answers others: none of the sign-in."""
+    return replace(failure, cause="unlisted", error_class=f"STATEMENT_{failure.error_class}")
 
 
 def answer_lost(message: str, error_class: str = ANSWER_LOST) -> Failure:

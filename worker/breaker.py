@@ -5,7 +5,10 @@
     half open   the wait is over: one probe is sent, and what comes of it closes or opens the breaker
 
 Only what says that the warehouse cannot be had opens it: a connection that is not made, a session or a sign-in that is
-refused, too many requests, a 5xx. An answer, whatever it says of its statement, closes it.
+refused, too many requests, a 5xx, a probe that fails. An answer, whatever it says of its statement, closes it.
+
+Some failures do not say whether the warehouse or the one statement is at fault: an error that is not listed, a sign-in
+that is refused. Then a probe is sent: if it fails too, it is the warehouse; if not, the failure is the statement's.
 https://learn.microsoft.com/azure/architecture/patterns/circuit-breaker
 """
 
@@ -81,6 +84,10 @@ class Breaker:
         try:
             answer = self._execute(statement)
         except StatementFailed as exc:
+            if not probe and _ambiguous(exc.failure) and self.state == "closed" and self._answers():
+                if exc.failure.needs_operator:
+                    raise StatementFailed(verdicts.of_statement_alone(exc.failure)) from exc
+                raise
             self._left(exc.failure, probe=probe)
             raise
         except BaseException:
@@ -88,6 +95,16 @@ class Breaker:
             raise
         self._close()
         return answer
+
+    def _answers(self) -> bool:
+        """Whether the warehouse runs a statement that cannot fail by itself. If not, the breaker opens."""
+        try:
+            self._execute(statements.who_and_when())
+        except StatementFailed as exc:
+            if exc.failure.verdict != "unknown" or exc.failure.error_class.startswith("HTTP"):
+                self._open(exc.failure, probe=False)
+            return self.state == "closed"
+        return True
 
     def _enter(self) -> bool:
         """True if this is the probe."""
@@ -100,9 +117,12 @@ class Breaker:
             return True
 
     def _left(self, failure: Failure, *, probe: bool) -> None:
+        """A statement failed: open, close or leave it."""
+        if not probe and failure.cause == "unlisted":
+            return  # it was asked already, or is about to be by the next probe
         if failure.verdict == "unknown" and not failure.error_class.startswith("HTTP"):
             self._give_up(probe=probe)  # one lost answer is no sign that the warehouse is away
-        elif failure.cause == "warehouse" or failure.verdict == "unknown":
+        elif failure.cause == "warehouse" or failure.verdict == "unknown" or probe:
             self._open(failure, probe=probe)
         else:
             self._close()
@@ -128,3 +148,7 @@ class Breaker:
             was, self._failures, self._probing = self._failures, 0, False
         if was:
             log.warning("warehouse=back")
+
+
+def _ambiguous(failure: Failure) -> bool:
+    return failure.cause == "unlisted" or failure.needs_operator

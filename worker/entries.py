@@ -123,6 +123,7 @@ def killed_worker(entry: Entry, head: Head, *, committed: str = "not_committed")
 
 
 _ADVICE = {
+    "unlisted": "its statement fails again and again, and those of other jobs do not ({code}); look at its values",
     "row": "a value does not fit the table ({code}); correct the row and enqueue it again",
     "shape": "the job does not fit the table ({code}); compare its columns with the table's",
     "missing": "the table does not exist ({code}); create it, or enqueue with auto_create and schema_definition",
@@ -132,5 +133,12 @@ _ADVICE = {
 }
 
 
+_ADVICE_BY_CODE = {
+    "HTTP_413": "a proxy before the warehouse takes no statement so large ({code}); split its rows over several jobs",
+    "UNREADABLE_VALUE": "a value of the page cannot be read ({code}); leave its column out, or filter its row out",
+}
+
+
 def _advice(failure: Failure) -> str:
-    return _ADVICE.get(failure.cause, "the warehouse refused it ({code})").format(code=failure.code)
+    advice = _ADVICE_BY_CODE.get(failure.code) or _ADVICE.get(failure.cause, "the warehouse refused it ({code})")
+    return advice.format(code=failure.code)

@@ -24,6 +24,7 @@ from worker.entries import Refusal, bare_entry, killed_worker, read_entry
 from worker.heads import Heads
 from worker.settings import Settings
 from worker.store import Freezing, Frozen, Head, Place, Store, Waiting
+from worker.troubles import Troubles
 from worker.warehouse import Answer
 
 log = logging.getLogger(__name__)
@@ -90,6 +91,7 @@ class Desk:
         self.settings = settings
         self.breaker = breaker
         self.clock_offset_us = 0
+        self.troubles = Troubles(store, settings, breaker)
         self._worker = worker
         self._notify = notify
         self._running: dict[Lane, Running] = {}
@@ -241,6 +243,7 @@ class Desk:
         at_once = failure.cause in ("session", "expired") and attempts <= 1
         delay = 0.0 if at_once else self.pause_s(failure, attempts)
         until = time.time() + delay
+        failing = not done and self.troubles.go_on(place, failure)
         next_try = wire.isoformat(datetime.fromtimestamp(until, UTC))
         told = {"batch": frozen.batch, "error": failure.code, "next_try": next_try}
         outcomes = self.store.through_outage(
@@ -253,7 +256,7 @@ class Desk:
             members=[*(member for member, _ in done), *members],
             outcomes=[*(outcome for _, outcome in done), *outcomes],
             refused=refused,
-            waiting=Waiting(attempts, until, failure.code),
+            waiting=Waiting(attempts, until, failure.code, failing),
         )
         if left >= 0 and members:
             told = {"verdict": failure.verdict, "next_try": next_try}
@@ -262,7 +265,7 @@ class Desk:
 
     def pause_s(self, failure: Failure, attempts: int) -> float:
         """How long a lane waits after a failure: while the warehouse is away, for the next who asks for it."""
-        asked_in_s = self.breaker.wait_s() if failure.cause == "warehouse" else 0.0
+        asked_in_s = self.breaker.wait_s() if failure.cause in ("warehouse", "unlisted") else 0.0
         return asked_in_s or self._backoff_s(attempts)
 
     def _backoff_s(self, attempts: int) -> float:

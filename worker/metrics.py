@@ -83,6 +83,7 @@ class Metrics:
             ("running_jobs", "Jobs whose statement is under way", lambda t: t.running),
             ("retrying_jobs", "Jobs that wait for another try", lambda t: t.retrying),
             ("dead_letters_kept", "Dead letters there are", lambda t: t.dead),
+            ("paused_by_error", "Tables that a worker paused", lambda t: int(t.paused_by is not None)),
         ):
             yield _by_table(f"lakequeue_{name}", about, [(row.name, sum(map(count, row.states))) for row in tables])
         for name, about, value in (

@@ -58,6 +58,7 @@ class Prover:
         *,
         repeat: Callable[[Place, Plan, Frozen], Turn],
         halve: Callable[[Place, Plan, Frozen, Mapping[str, int]], Turn],
+        failed: Callable[[Place, Plan, Frozen, Failure], Turn],
         committed: Committed,
     ) -> None:
         self._desk = desk
@@ -66,6 +67,8 @@ class Prover:
         self._planner = planner
         self._repeat = repeat
         self._halve = halve
+        self._failed = failed
+        self._ended: dict[Lane, tuple[str, Failure]] = {}
         self._tries: dict[str, int] = {}
         self._lost: dict[Lane, tuple[str, int, int]] = {}
         self._committed = committed
@@ -73,12 +76,23 @@ class Prover:
     def begin_anew(self, place: Place) -> None:
         """Nothing is frozen in the lane: what was lost before is over."""
         self._lost.pop(place.lane, None)
+        self._ended.pop(place.lane, None)
+
+    def note_ended(self, place: Place, frozen: Frozen, failure: Failure) -> None:
+        """The warehouse said that the statement failed, by an error that does not say before or after its commit. It
+        does not run any more: if it is not found now, it was not committed."""
+        self._ended[place.lane] = frozen.batch, failure
+
+    def _ended_by(self, place: Place, frozen: Frozen) -> Failure | None:
+        batch, failure = self._ended.get(place.lane, ("", None))
+        return failure if batch == frozen.batch else None
 
     def note_lost(self, place: Place, frozen: Frozen, failure: Failure) -> None:
         """The answer to a statement was lost. That a connection breaks, or a worker dies, is nothing against it: a
         statement that the warehouse had `taken` may be at fault itself."""
         _, lost, taken = self._losses(place, frozen)
-        self._lost[place.lane] = frozen.batch, lost + 1, taken + failure.taken
+        at_fault = failure.cause != "unlisted"  # else it may be about no job
+        self._lost[place.lane] = frozen.batch, lost + at_fault, taken + failure.taken
 
     def _losses(self, place: Place, frozen: Frozen) -> tuple[str, int, int]:
         known = self._lost.get(place.lane)
@@ -95,22 +109,24 @@ class Prover:
             return Turn.of(self._desk.settle(place, frozen, remove=frozen.span))
         if not frozen.identity or len(frozen.counts) != len(frozen.ids):
             # It waited for its table, or was about to be frozen anew: no statement of its own was sent.
-            return self._thaw(place, plan, frozen, "OWNER_GONE")
+            return self._thaw(place, plan, frozen, _anew("OWNER_GONE"))
+        ended = self._ended_by(place, frozen)
         try:
             self._tables.forget(place.table)
             plan.table = self._tables.get(place.table)
             if plan.table.identity != frozen.identity:
-                return self._unknown(place, plan, frozen)
+                return self._unknown(place, plan, frozen) if ended is None else self._thaw(place, plan, frozen, ended)
             self._planner.again(plan, frozen.ids)
             if plan.table.stamp_column is None:
                 return self._without_stamp(place, plan, head, frozen)
             proof = self._execute(statements.find_stamp(plan.table, frozen.stamp_us))
         except StatementFailed as exc:
             if exc.failure.cause == "missing":
-                return self._unknown(place, plan, frozen)
+                return self._unknown(place, plan, frozen) if ended is None else self._thaw(place, plan, frozen, ended)
             # Only the proof failed. The batch stays frozen; nothing else of this table may run.
             log.warning("batch=%s table=%s proof error=%s", frozen.batch, place.table, exc.failure.code)
             tries = self._tries[frozen.batch] = self._tries.get(frozen.batch, 0) + 1
+            self._desk.troubles.go_on(place, exc.failure)
             return Turn.after(self._desk.pause_s(exc.failure, tries))
         self._tries.pop(frozen.batch, None)
         now, found = self._desk.learn_clock(proof.rows[0][0]), int(proof.rows[0][1])
@@ -119,18 +135,20 @@ class Prover:
             notes = ["its answer was lost; found by its stamp in the table"]
             at = wire.isoformat(datetime.now(UTC))
             return self._committed(place, plan, frozen, frozen.counted(), None, at, notes)
+        if ended is not None:
+            self._ended.pop(place.lane, None)
+            return self._failed(place, plan, frozen, ended)
         left = _open_for(frozen, now)
         if left > 0:
             log.info("batch=%s table=%s proved=not_yet wait_s=%.1f", frozen.batch, place.table, left)
             return Turn.after(left)
         return self._never_committed(place, plan, head, frozen)
 
-    def _thaw(self, place: Place, plan: Plan, frozen: Frozen, error: str) -> Turn:
+    def _thaw(self, place: Place, plan: Plan, frozen: Frozen, failure: Failure) -> Turn:
         """Plan its jobs anew: nothing of the batch was committed, or ever will be."""
         ids = set(frozen.ids)
         members = [entry.member for entry in plan.entries if entry.member.id in ids]
-        anew = Failure("transient", "session", error, None, "")
-        return Turn.after(self._desk.postpone(place, frozen, members, anew, attempts=frozen.attempt))
+        return Turn.after(self._desk.postpone(place, frozen, members, failure, attempts=frozen.attempt))
 
     def _never_committed(self, place: Place, plan: Plan, head: Head, frozen: Frozen) -> Turn:
         """Send it again, guarded by its stamp. A statement that is lost again and again, or with which workers die, is
@@ -140,7 +158,7 @@ class Prover:
             self._desk.store.remember(place, frozen.counted())
             committed = "unknown"
         if frozen.stamp_us <= head.broke_us:  # Redis may have forgotten what came of it, under another stamp
-            return self._thaw(place, plan, frozen, "REDIS_RESTARTED")
+            return self._thaw(place, plan, frozen, _anew("REDIS_RESTARTED"))
         _, lost, taken = self._losses(place, frozen)
         jobs = len(plan.jobs)
         if jobs > 1 and (head.limit < jobs or lost >= MOST_UNKNOWN):
@@ -173,6 +191,10 @@ class Prover:
         refused = [refused_by(entry, failure, alone=False, committed="unknown") for entry in lost]
         log.error("batch=%s table=%s jobs=%d proved=unknown", frozen.batch, place.table, len(lost))
         return Turn.of(self._desk.settle(place, frozen, remove=frozen.span, refused=refused))
+
+
+def _anew(error: str) -> Failure:
+    return Failure("transient", "session", error, None, "")
 
 
 def _open_for(frozen: Frozen, now: datetime) -> float:

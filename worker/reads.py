@@ -46,6 +46,9 @@ MOST_UNKNOWN = 3
 MOST_PAGE_BYTES = 64_000_000
 """A page's record: Redis holds it, and every client that waits for it gets it."""
 
+AT_THE_SAME_TIME_S = 60.0
+"""A commit so long ago shows that the warehouse can use the table now."""
+
 STAR_AGE_S = 60.0
 """A read of all columns sees a column that was added so long ago."""
 
@@ -191,10 +194,19 @@ class ReadLane:
                     continue
                 round_.members.append(each.entry.member)
                 round_.outcomes.append(outcome)
-            elif page.verdict == "permanent" or self._lost_too_often(place, each.entry.member.id, page):
+            elif page.verdict == "permanent" or self._given_up(place, each.entry.member.id, page, bool(answers)):
                 round_.refused.append(refused_by(each.entry, page, alone=True))
             else:
                 round_.postponed = page
+
+    def _given_up(self, place: Place, job_id: str, failure: Failure, others: bool) -> bool:
+        """Whether a read fails for good by what is no verdict on it: while `others` of its table are answered, or
+        writes of it are committed."""
+        if failure.cause != "unlisted" or self._desk.breaker.state != "closed":
+            return self._lost_too_often(place, job_id, failure)
+        suspects = self._desk.troubles.suspects
+        others = others or self._desk.store.committed_s(place) < AT_THE_SAME_TIME_S
+        return suspects.failed_beside(place.lane, job_id, others=others) == "convict"
 
     def _lost_too_often(self, place: Place, job_id: str, failure: Failure) -> bool:
         """Whether a read is given up. That the warehouse is away, or a connection breaks, is nothing against it: so
@@ -209,6 +221,7 @@ class ReadLane:
         """Store what is done. What is not stays in the lane, from the first undone message on."""
         if round_.postponed is None:
             self._lost.pop(place.lane, None)
+            self._desk.troubles.suspects.over(place.lane)
             left = self._desk.settle(
                 place,
                 frozen,

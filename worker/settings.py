@@ -43,6 +43,10 @@ class Settings:
         default=8_000_000,
         metadata={"is": "a larger message at Celery's door becomes a dead letter that no worker reads"},
     )
+    pause_after_s: float = field(
+        default=3600.0,
+        metadata={"is": "a table whose statements fail for so long by an error that says nothing of any job is paused"},
+    )
     result_expires_s: int = field(
         default=86_400, metadata={"is": "a finished job's record, and its id, live this long"}
     )

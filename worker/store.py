@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import itertools
 import logging
+import math
 import time
 from collections.abc import Callable, Iterable, Mapping, Sequence
 from dataclasses import dataclass, field
@@ -85,9 +86,12 @@ class Frozen:
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
+    """`failing`: by an error that says nothing of any job, see `Store.failing_since`."""
+
     attempts: int
     until: float
     error: str
+    failing: bool = False
 
 
 @dataclass(frozen=True, slots=True)
@@ -213,6 +217,33 @@ class Store:
         """Keep rows of jobs, by id, until they have an outcome: see `Head.counted`."""
         self._run("remember", place.lease, place.partition, place.lane, *itertools.chain(*counted.items()))
 
+    def failing_since(self, place: Place, *, gap_s: float) -> float:
+        """Since when (Unix seconds) a lane's head fails by errors that say nothing of any job, which it has just done
+        again. A settled batch ends it, and so does a time of `gap_s` without a try."""
+        now = time.time()
+        told: bytes | None = self.client.hget(keys.FAILING, place.lane)  # type: ignore[assignment]
+        since, last = map(float, told.split()) if told else (now, now)
+        if now - last > gap_s:
+            since = now
+        self.client.hset(keys.FAILING, place.lane, f"{since:.3f} {now:.3f}")
+        return since
+
+    def pause(self, place: Place, error: str) -> bool:
+        """Begin no batch of a lane's table until an operator resumes it. False if it was paused before."""
+        table = str(place.table)
+        with self.client.pipeline() as pipe:
+            pipe.hsetnx(keys.PAUSED, table, wire.isoformat(datetime.now(UTC)))
+            pipe.hsetnx(keys.PAUSED_BY, table, error)
+            paused, noted = pipe.execute()
+        if noted and not paused:  # an operator did: that it fails as well is not why
+            self.client.hdel(keys.PAUSED_BY, table)
+        return bool(paused)
+
+    def committed_s(self, place: Place) -> float:
+        """How many seconds ago something was last committed in a lane's table; infinite if never."""
+        at: bytes | None = self.client.hget(keys.COMMITS, str(place.table))  # type: ignore[assignment]
+        return time.time() - float(at) if at else math.inf
+
     def states(self, job_ids: Sequence[str]) -> dict[str, str | None]:
         """The states of jobs by id; None for one that is not known."""
         if not job_ids:
@@ -290,6 +321,7 @@ class Store:
         """
         args: list[Any] = [place.lease, place.partition, place.lane, batch, remove, expires_s, f"{time.time():.3f}"]
         args += (waiting.attempts, int(waiting.until * 1000), waiting.error) if waiting else ("", "", "")
+        args.append("1" if waiting and waiting.failing else "")
         args.append(len(settled))
         for outcome in settled:
             args += (outcome.id, "1" if outcome.final else "0", outcome.record)

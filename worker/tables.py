@@ -13,6 +13,7 @@ from lakequeue.jobs import Write
 from tasks import statements
 from tasks.sql import Statement
 from tasks.table import Table, from_describe_json
+from tasks.verdict_table import UNLISTED
 from tasks.verdicts import Failure
 from worker.warehouse import Answer, StatementFailed
 
@@ -40,7 +41,10 @@ class Tables:
         if known is not None and (max_age_s is None or time.monotonic() - known[1] < max_age_s):
             return known[0]
         answer = self._execute(statements.describe(name))
-        table = from_describe_json(name, "".join(str(row[0]) for row in answer.rows))
+        try:
+            table = from_describe_json(name, "".join(str(row[0]) for row in answer.rows))
+        except (ValueError, KeyError, TypeError, AttributeError) as exc:  # a form that is not known: of no job
+            raise StatementFailed(Failure(*UNLISTED, "UNREADABLE_DESCRIPTION", None, type(exc).__name__)) from exc
         with self._lock:
             self._known[str(name)] = table, time.monotonic()
         return table

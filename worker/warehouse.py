@@ -144,7 +144,7 @@ class Connection:
             raise
         except Exception as exc:  # the connector lets those of pyarrow, thrift and the SDK through
             failure = translate(exc, phase())
-            if failure.verdict == "unknown" or failure.cause in ("session", "warehouse"):
+            if failure.verdict == "unknown" or failure.cause in ("session", "warehouse", "unlisted"):
                 self.close()
             if failure.needs_operator:
                 log.error("%s: %s; jobs wait, none of them fails", failure.code, _REMEDIES[failure.code])
@@ -166,9 +166,7 @@ def translate(exc: Exception, phase: Phase) -> Failure:
     """
     if phase == "running":
         if isinstance(exc, connector.ServerOperationError):
-            failure = verdicts.of_statement(_told(exc))
-            if failure.cause != "session":
-                return failure
+            return verdicts.ended_by(verdicts.of_statement(_told(exc)))
         return verdicts.answer_lost(type(exc).__name__, verdicts.RESULT_LOST)
     if phase == "connecting":
         failure = verdicts.of_token(str(exc)) if type(exc) is ValueError else _translate(exc)
@@ -191,7 +189,7 @@ def _translate(exc: BaseException) -> Failure:
         case "text":
             failure = verdicts.of_statement(_told(exc))
             # The request was answered by an error. Without a class it says nothing of the statement.
-            return failure if failure.error_class != verdicts.NO_CLASS else verdicts.answer_lost(name)
+            return verdicts.answered_without_class(failure) if failure.error_class == verdicts.NO_CLASS else failure
         case "lost":
             return verdicts.answer_lost(name)
 

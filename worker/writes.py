@@ -20,7 +20,7 @@ from tasks.records import Committed, Member
 from tasks.sql import Statement
 from tasks.verdicts import Failure
 from worker import lines
-from worker.entries import Entry, Refusal, refused_by
+from worker.entries import Entry, Refusal, bare_entry, refused_by
 from worker.lane import Desk, Turn
 from worker.lookup import Lookup
 from worker.plan import Plan, Planner
@@ -62,8 +62,16 @@ class WriteLane:
         self._planner = Planner(desk, tables, limits)
         self._lookup = Lookup(execute)
         self._prover = Prover(
-            desk, tables, execute, self._planner, repeat=self._repeat, halve=self._cut, committed=self._committed
+            desk,
+            tables,
+            execute,
+            self._planner,
+            repeat=self._repeat,
+            halve=self._cut,
+            failed=self._unexplained,
+            committed=self._committed,
         )
+        self._suspects = desk.troubles.suspects
 
     def run(self, place: Place, head: Head) -> Turn:
         """Run one batch, or go on with the frozen one."""
@@ -73,7 +81,7 @@ class WriteLane:
         if (wait := self._lingers(place, head)) > 0:
             return Turn.after(wait)
         attempt = head.waiting.attempts + 1 if head.waiting else 1
-        plan = self._planner.plan(place, head)
+        plan = self._planner.plan(place, self._narrowed(place, head))
         if plan.failure is not None:
             return self._unavailable(place, plan, plan.failure, attempt=attempt)
         try:
@@ -243,6 +251,7 @@ class WriteLane:
             outcomes=[committed.outcome(m, counts.get(m.id), tries.get(m.id, ())) for m in members],
             refused=refused,
         )
+        self._suspects.committed(place.lane, frozen.ids, frozen.attempt)
         if left >= 0:
             told = {"rows": receipt["batch_rows"], "statement": receipt["statement"], "ms": receipt["warehouse_ms"]}
             lines.done(place, members, frozen, **told)
@@ -261,9 +270,16 @@ class WriteLane:
         if failure.verdict == "unknown":
             self._log(logging.WARNING, place, frozen, members, failure, verdict="unknown")
             self._prover.note_lost(place, frozen, failure)
+            self._desk.troubles.go_on(place, failure)
             return Turn.after(0.0)  # the batch stays frozen: the next turn proves it
         if failure.cause == "expired":
             self._read_clock()
+        if failure.verdict == "transient" and failure.cause == "unlisted":
+            if plan.table is not None and plan.table.stamp_column is not None:
+                self._log(logging.WARNING, place, frozen, members, failure, verdict="failed")
+                self._prover.note_ended(place, frozen, failure)
+                return Turn.after(0.0)  # it may have been committed for all that: the next turn looks
+            return self._unexplained(place, plan, frozen, failure)
         if failure.verdict == "transient":
             return Turn.after(self._desk.postpone(place, frozen, members, failure, attempts=frozen.attempt))
         if failure.cause in ("shape", "missing") and self._changed(place, plan):
@@ -275,6 +291,33 @@ class WriteLane:
         committed = "unknown" if told and plan.unprovable else "not_committed"
         refused = [refused_by(entry, failure, alone=len(members) == 1, committed=committed) for entry in plan.joined()]
         return Turn.of(self._desk.settle(place, frozen, remove=plan.span, refused=refused))
+
+    def _unexplained(self, place: Place, plan: Plan, frozen: Frozen, failure: Failure) -> Turn:
+        """A statement that was not committed failed by an error that says nothing of its jobs."""
+        entries = plan.joined()
+        members = [entry.member for entry in entries]
+        away = self._desk.breaker.state != "closed"
+        ids = [member.id for member in members]
+        step = "wait" if away or not ids else self._suspects.failed(place.lane, ids, frozen.attempt)
+        if step == "halve":
+            self._log(logging.INFO, place, frozen, members, failure, parts=2)
+            return self._halved(place, plan, frozen, None, NOTHING)
+        if step == "convict":
+            self._suspects.over(place.lane)
+            committed = "unknown" if plan.unprovable else "not_committed"
+            refused = [refused_by(entry, failure, alone=True, committed=committed) for entry in entries]
+            return Turn.of(self._desk.settle(place, frozen, remove=plan.span, refused=[*plan.refusals, *refused]))
+        refusals = plan.refusals
+        return Turn.after(
+            self._desk.postpone(place, frozen, members, failure, attempts=frozen.attempt, refused=refusals)
+        )
+
+    def _narrowed(self, place: Place, head: Head) -> Head:
+        """The head, of which only one job is to be taken where that is to be run alone."""
+        suspects = self._suspects.in_lane(place.lane)
+        if suspects and head.messages and bare_entry(head.messages[0], place).member.id in suspects:
+            return replace(head, limit=1)
+        return head
 
     def _halved(self, place: Place, plan: Plan, frozen: Frozen, counts: Counts | None, told: Mapping[str, int]) -> Turn:
         """Run the halves one after the other. Nothing of the whole was committed, so its `counts` still hold."""

@@ -189,7 +189,9 @@ def _standing_of(queue: Queue, history: JobHistory) -> Iterator[str]:
         return
     table = queue.operations.table(history.table)
     if table.paused_since:
-        yield printable(f"  its table is paused since {local(table.paused_since)}: lakequeue resume {history.table}")
+        by = f" by {table.paused_by}" if table.paused_by else ""
+        since = f"  its table is paused{by} since {local(table.paused_since)}"
+        yield printable(f"{since}: lakequeue resume {history.table}")
     elif table.owner is None:
         yield "  no worker has its table: lakequeue workers"
 

@@ -73,6 +73,13 @@ nothing if workers drain it."""
 PAUSED = "lakequeue:paused"
 """Hash: the tables of which no batch is begun, each with the time (ISO 8601) since which."""
 
+PAUSED_BY = "lakequeue:paused:by"
+"""Hash: the tables that a worker paused itself, each with the class of the error for which it did."""
+
+FAILING = "lakequeue:failing"
+"""Hash: the lanes whose head fails by an error that says nothing of any job, each with two times (Unix seconds):
+since when, and of the last try. It is removed when a batch of the lane is settled."""
+
 PURGES = "lakequeue:purges"
 """Hash: how many messages at the head of a lane are to be thrown away; whoever removes some counts them down."""
 
@@ -88,6 +95,10 @@ def partition_of(table: str) -> Partition:
 
 def lane_of(op: Literal["write", "update", "delete", "read"], table: str) -> Lane:
     return Lane(("r:" if op == "read" else "w:") + table)
+
+
+def lanes_of(table: str) -> tuple[Lane, Lane]:
+    return Lane("w:" + table), Lane("r:" + table)
 
 
 def table_of(lane: Lane) -> str:

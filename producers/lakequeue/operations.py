@@ -93,10 +93,12 @@ class Operations:
                 pipe.hgetall(keys.DEAD_TABLES)
                 pipe.hgetall(keys.COMMITS)
                 pipe.hgetall(keys.PAUSED)
+                pipe.hgetall(keys.PAUSED_BY)
+                pipe.hgetall(keys.FAILING)
                 pipe.zcard(keys.ETA)
                 pipe.zcard(keys.DEAD_INDEX)
                 pipe.zcount(keys.WORKERS, f"({time.time():.3f}", "+inf")
-                dead, commits, paused, delayed, letters, workers = pipe.execute()
+                dead, commits, paused, paused_by, failing, delayed, letters, workers = pipe.execute()
             arriving, unread = celery_lists.arriving(self._redis)
             lanes: dict[str, list[LaneState]] = {}
             owners: list[str] = []
@@ -114,6 +116,8 @@ class Operations:
                 dead=int(dead.get(name.encode(), 0)),
                 commit=commits.get(name.encode()),
                 paused=paused.get(name.encode()),
+                paused_by=paused_by.get(name.encode()),
+                failing=[failing.get(lane.encode()) for lane in keys.lanes_of(name)],
             )
             for name in sorted(names)
         ]
@@ -128,7 +132,9 @@ class Operations:
                 pipe.hget(keys.DEAD_TABLES, table)
                 pipe.hget(keys.COMMITS, table)
                 pipe.hget(keys.PAUSED, table)
-                dead, commit, paused = pipe.execute()
+                pipe.hget(keys.PAUSED_BY, table)
+                pipe.hmget(keys.FAILING, keys.lanes_of(table))
+                dead, commit, paused, paused_by, failing = pipe.execute()
             ((lease, found),) = self._tables(keys=[], args=[partition])
         lanes = [lane_state(told) for told in found]
         return table_state(
@@ -138,6 +144,8 @@ class Operations:
             dead=int(dead or 0),
             commit=commit,
             paused=paused,
+            paused_by=paused_by,
+            failing=failing,
         )
 
     def jobs(

@@ -181,11 +181,13 @@ def _note(each: TableState, now: datetime) -> str:
     if each.discarding:
         return f"purging {number(each.discarding)}"
     if each.paused_since:
-        return f"paused {age(each.paused_since, now)} ago"
+        by = f" by {each.paused_by}: see lakequeue errors, then resume" if each.paused_by else ""
+        return f"paused {age(each.paused_since, now)} ago{by}"
     if each.retrying and each.next_try_at:
         left_s = (each.next_try_at - now).total_seconds()
         tries = "1 try" if each.attempts == 1 else f"{number(each.attempts)} tries"
-        return f"{each.error}, {tries}, next {f'in {tabular.span(left_s)}' if left_s >= 1 else 'is due'}"
+        since = f" for {age(each.failing_since, now)}" if each.failing_since else ""
+        return f"{each.error}{since}, {tries}, next {f'in {tabular.span(left_s)}' if left_s >= 1 else 'is due'}"
     if each.running_since and (now - each.running_since).total_seconds() > LONG_S:
         return f"under way for {age(each.running_since, now)}"
     return ""

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+from collections.abc import Sequence
 from dataclasses import dataclass, field
 from datetime import UTC, datetime
 from typing import Any
@@ -18,7 +19,8 @@ class TableState:
     those that were tried in vain and wait, since `error`, for `next_try_at`; `dead` are dead letters. `oldest_at` is
     when the first of the waiting ones was enqueued, `running_since` when the write under way was sent first. `owner` is
     the worker that runs the table, None if none does, and `owner_token` its name in Redis. `discarding` messages are
-    being purged.
+    being purged. `paused_by` is the class of the error for which a worker paused the table itself, None if an operator
+    did; `failing_since` is since when its head fails by errors that say nothing of any job.
     """
 
     table: str
@@ -36,6 +38,8 @@ class TableState:
     error: str | None = None
     discarding: int = 0
     running_since: datetime | None = None
+    paused_by: str | None = None
+    failing_since: datetime | None = None
 
     @property
     def waiting(self) -> int:
@@ -88,10 +92,19 @@ def lane_state(told: list[Any]) -> LaneState:
 
 
 def table_state(
-    name: str, lanes: list[LaneState], *, owner: str, dead: int, commit: bytes | None, paused: bytes | None
+    name: str,
+    lanes: list[LaneState],
+    *,
+    owner: str,
+    dead: int,
+    commit: bytes | None,
+    paused: bytes | None,
+    paused_by: bytes | None = None,
+    failing: Sequence[bytes | None] = (),
 ) -> TableState:
     waits = max((lane for lane in lanes if lane.retrying), key=lambda lane: lane.attempts, default=None)
     running, retrying = sum(lane.running for lane in lanes), sum(lane.retrying for lane in lanes)
+    since = [float(told.split()[0]) for told in failing if told]
     since_us = min((lane.since_us for lane in lanes if lane.since_us), default=0)
     return TableState(
         table=name,
@@ -109,6 +122,8 @@ def table_state(
         error=waits.error if waits else None,
         discarding=sum(lane.discarding for lane in lanes),
         running_since=datetime.fromtimestamp(since_us / 1e6, UTC) if since_us else None,
+        paused_by=text_of(paused_by) if paused and paused_by else None,
+        failing_since=datetime.fromtimestamp(min(since), UTC) if since else None,
     )
 
 

@@ -2,6 +2,7 @@
 -- Store outcomes, keep dead letters, and remove the settled messages: all of it, or nothing.
 -- ARGV: lease, partition, lane, batch, messages to remove, seconds a finished record lives, Unix seconds now,
 --   attempts so far, Unix milliseconds until which the lane waits, error code (attempts '' if it does not wait),
+--   '1' if the lane goes on failing by an error that says nothing of any job,
 --   number of outcomes, then for each: id, '1' if final, record; then for each dead letter: id, JSON.
 -- The first final outcome of a job wins; what follows the job goes into the outbox with it.
 -- Returns how many messages the lane holds now; -1 if it was settled before.
@@ -18,10 +19,10 @@ end
 -- include lakequeue/turns
 -- include lakequeue/ended
 local table_name = string.sub(lane, 3)
-local outcomes = tonumber(ARGV[11])
+local outcomes = tonumber(ARGV[12])
 local counted = 'lakequeue:counted:' .. lane
 if redis.call('EXISTS', counted) == 1 then
-  for i = 12, 11 + outcomes * 3, 3 do
+  for i = 13, 12 + outcomes * 3, 3 do
     if ARGV[i + 1] == '1' then
       redis.call('HDEL', counted, ARGV[i])
     end
@@ -30,7 +31,7 @@ end
 local ended = {} -- before: a letter belongs to the outcome it came with, and may have been replayed or dropped since
 local done, waiting, committed = {}, {}, false
 local any_callbacks = redis.call('EXISTS', 'lakequeue:callbacks') == 1
-for i = 12, 11 + outcomes * 3, 3 do
+for i = 13, 12 + outcomes * 3, 3 do
   local key = 'celery-task-meta-' .. ARGV[i]
   if is_final(state_of(ARGV[i])) then
     ended[ARGV[i]] = true
@@ -51,7 +52,7 @@ for i = 12, 11 + outcomes * 3, 3 do
     end
   end
 end
-for i = 12 + outcomes * 3, #ARGV, 2 do
+for i = 13 + outcomes * 3, #ARGV, 2 do
   if not ended[ARGV[i]] then
     bury(ARGV[i], ARGV[i + 1], ARGV[7])
   end
@@ -69,6 +70,9 @@ if committed and string.sub(lane, 1, 1) == 'w' then
   redis.call('HSET', 'lakequeue:commits', table_name, ARGV[7])
 end
 redis.call('DEL', frozen, 'lakequeue:wait:' .. lane)
+if ARGV[11] ~= '1' then
+  redis.call('HDEL', 'lakequeue:failing', lane)
+end
 if ARGV[8] ~= '' then
   redis.call('HSET', 'lakequeue:wait:' .. lane, 'attempts', ARGV[8], 'until', ARGV[9], 'error', ARGV[10],
     'jobs', #waiting)

@@ -102,7 +102,7 @@ def test_an_exception_alone_has_its_verdict(name: str) -> None:
     connecting = translate(exc, "connecting")
     assert (connecting.verdict, connecting.cause) == ("transient", "warehouse")
     own_word = name == "databricks.sql.exc.ServerOperationError"
-    assert translate(exc, "running").verdict == ("permanent" if own_word else "unknown")
+    assert translate(exc, "running").verdict == ("transient" if own_word else "unknown")
 
 
 def test_only_what_surely_never_left_is_sent_again_unproved() -> None:
@@ -161,12 +161,12 @@ ERRORS: Any = connector  # its constructors are untyped
         (ERRORS.ServerOperationError("[CAST_INVALID_INPUT] x SQLSTATE: 22018"), "permanent", "permanent"),
         (ERRORS.ServerOperationError("[DELTA_CONCURRENT_APPEND] x SQLSTATE: 2D521"), "transient", "transient"),
         (ERRORS.ServerOperationError("[INSUFFICIENT_PERMISSIONS] x SQLSTATE: 42501"), "permanent", "permanent"),
-        (ERRORS.ServerOperationError("Invalid SessionHandle: x"), "transient", "unknown"),
+        (ERRORS.ServerOperationError("Invalid SessionHandle: x"), "transient", "transient"),
         (ERRORS.DatabaseError("[PARSE_SYNTAX_ERROR] x SQLSTATE: 42601"), "permanent", "unknown"),
         (ERRORS.DatabaseError("Invalid SessionHandle: x"), "transient", "unknown"),
         (ERRORS.DatabaseError("Command x unexpectedly closed server side"), "unknown", "unknown"),
         (ERRORS.DatabaseError(), "unknown", "unknown"),
-        (ERRORS.RequestError("x", {"http-code": 400}), "permanent", "unknown"),
+        (ERRORS.RequestError("x", {"http-code": 400}), "transient", "unknown"),
         (ERRORS.RequestError("Invalid SessionHandle: x", {"http-code": 400}), "transient", "unknown"),
         (ERRORS.RequestError("x", {"http-code": 401}), "transient", "unknown"),
         (ERRORS.RequestError("x", {"http-code": 403}), "transient", "unknown"),

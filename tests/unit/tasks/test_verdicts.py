@@ -7,7 +7,7 @@ from hypothesis import given
 from hypothesis import strategies as st
 
 from tasks import verdicts
-from tasks.verdict_table import ERROR_CLASSES, EXCEPTIONS, SQLSTATES
+from tasks.verdict_table import ERROR_CLASSES, EXCEPTIONS, SQLSTATE_CLASSES, SQLSTATES
 from tasks.verdicts import backoff_s, of_http, of_statement, of_token, reading_of, while_connecting
 
 # The rows of Databricks' error classes that the design lists, and what must follow from each.
@@ -38,7 +38,13 @@ LISTED = [
     ("DELTA_MAX_COMMIT_RETRIES_EXCEEDED", "40000", "transient", "conflict"),
     ("SOMETHING_ELSE", "08KD1", "transient", "warehouse"),
     ("OPERATION_CANCELED", "HY008", "unknown", "answer"),
-    ("SOME_NEW_CLASS", "99999", "permanent", "unlisted"),
+    ("DELTA_POST_COMMIT_HOOK_FAILED", "2DKD0", "unknown", "answer"),
+    ("SOME_NEW_CLASS", "22P99", "permanent", "row"),
+    ("SOME_NEW_CONSTRAINT", "23K99", "permanent", "row"),
+    ("SOME_NEW_SYNTAX", "42K99", "permanent", "shape"),
+    ("SOME_NEW_CARDINALITY", "21000", "permanent", "shape"),
+    ("INTERNAL_ERROR", "XX000", "transient", "unlisted"),
+    ("SOME_NEW_CLASS", "99999", "transient", "unlisted"),
 ]
 
 
@@ -64,7 +70,9 @@ def test_an_error_class_alone_is_enough(error_class: str) -> None:
 
 def test_a_sqlstate_inside_a_value_is_not_believed() -> None:
     failure = of_statement("[SOME_NEW_CLASS] The value 'SQLSTATE: 2D521' is odd. SQLSTATE: 99999")
-    assert (failure.verdict, failure.sqlstate) == ("permanent", "99999")
+    assert (failure.verdict, failure.sqlstate) == ("transient", "99999")
+    of_a_value = of_statement("[SOME_NEW_CLASS] The value 'SQLSTATE: 99999' is odd. SQLSTATE: 22P99")
+    assert (of_a_value.verdict, of_a_value.cause) == ("permanent", "row")
 
 
 def test_an_expired_statement_did_not_run() -> None:
@@ -76,13 +84,45 @@ def test_another_assertion_is_no_expiry() -> None:
     assert of_statement("[USER_RAISED_EXCEPTION] row width SQLSTATE: P0001").verdict == "permanent"
 
 
-def test_a_text_without_class_is_permanent_and_loud() -> None:
-    failure = of_statement("who knows")
-    assert (failure.verdict, failure.cause, failure.error_class) == ("permanent", "unlisted", "UNKNOWN_ERROR")
+@pytest.mark.parametrize("message", ["who knows", "[INTERNAL_ERROR] x", "[NEW] x SQLSTATE: 58000", "", "SQLSTATE: 2"])
+def test_an_error_that_is_not_listed_and_of_no_class_that_says_so_is_about_no_job(message: str) -> None:
+    failure = of_statement(message)
+    assert (failure.verdict, failure.cause, failure.unexplained) == ("transient", "unlisted", True)
+
+
+@pytest.mark.parametrize("message", [f"[{name}] x" for name in ERROR_CLASSES] + [f"SQLSTATE: {s}" for s in SQLSTATES])
+def test_what_is_listed_is_explained_but_for_a_statement_that_was_stopped(message: str) -> None:
+    failure = of_statement(message)
+    assert failure.unexplained == (failure.verdict == "unknown")
+
+
+@given(st.sampled_from(sorted(SQLSTATE_CLASSES)), st.from_regex(r"[0-9A-Z]{3}", fullmatch=True))
+def test_a_class_of_sqlstates_says_who_is_at_fault_unless_the_state_itself_does(which: str, rest: str) -> None:
+    failure = of_statement(f"[SOME_NEW_CLASS] x SQLSTATE: {which}{rest}")
+    assert (failure.verdict, failure.cause) == SQLSTATES.get(which + rest, SQLSTATE_CLASSES[which])
+
+
+@given(st.from_regex(r"[0-9A-Z]{5}", fullmatch=True))
+def test_no_other_sqlstate_makes_a_job_fail(state: str) -> None:
+    failure = of_statement(f"[SOME_NEW_CLASS] x SQLSTATE: {state}")
+    if state not in SQLSTATES and state[:2] not in SQLSTATE_CLASSES:
+        assert (failure.verdict, failure.cause) == ("transient", "unlisted")
+
+
+@pytest.mark.parametrize("lost", ["Invalid SessionHandle", "session is not initialised yet"])
+def test_a_value_that_reads_like_a_lost_session_fails_its_row(lost: str) -> None:
+    assert of_statement(f"[CAST_INVALID_INPUT] The value '{lost}' is none. SQLSTATE: 22018").cause == "row"
 
 
 @pytest.mark.parametrize(
-    "text", ["Invalid SessionHandle: x", "Session handle x has not been initialized or had already closed"]
+    "text",
+    [
+        "Invalid SessionHandle: x",
+        "Session handle x has not been initialized or had already closed",
+        "requirement failed: Session handle: SessionHandle [1-2] has not been initialized or had already closed.",
+        "The session is not initialised yet",
+        "Couldn't create directory /local_disk0/tmp/0a_resources",
+    ],
 )
 def test_a_lost_session_is_opened_anew(text: str) -> None:
     assert of_statement(text).cause == of_http(400, text).cause == of_http(404, text).cause == "session"
@@ -93,8 +133,8 @@ STATUSES = [
     (401, "transient", "warehouse", "UNAUTHENTICATED"),
     (403, "transient", "warehouse", "UNAUTHENTICATED"),
     (404, "transient", "warehouse", "WAREHOUSE_NOT_FOUND"),
-    (400, "permanent", "unlisted", "HTTP_400"),
-    (413, "permanent", "unlisted", "HTTP_413"),
+    (400, "transient", "unlisted", "HTTP_400"),
+    (413, "permanent", "row", "HTTP_413"),
     (500, "unknown", "warehouse", "HTTP_500"),
     (502, "unknown", "warehouse", "HTTP_502"),
     (503, "unknown", "warehouse", "HTTP_503"),

@@ -150,3 +150,54 @@ def test_ten_minutes_of_outage_are_a_few_dozen_probes_however_many_tables_wait(w
     warehouse.failure = None
     warehouse.now += 60
     assert breaker.execute(WORK) is DONE
+
+
+UNLISTED = verdicts.of_statement("[INTERNAL_ERROR] x SQLSTATE: XX000")
+PROBE = str(statements.who_and_when().sql)
+
+
+def test_an_error_that_only_one_statement_meets_leaves_it_closed(warehouse: Warehouse) -> None:
+    breaker = warehouse.breaker()
+
+    def only_work() -> None:
+        warehouse.failure = None if str(warehouse.sent[-1].sql) == PROBE else UNLISTED
+
+    warehouse.meanwhile = only_work
+    assert fails(breaker) == UNLISTED
+    assert [str(each.sql) for each in warehouse.sent] == [str(WORK.sql), PROBE]
+    assert breaker.state == "closed"
+
+
+def test_an_error_that_a_probe_meets_too_is_the_warehouses_and_opens_it(warehouse: Warehouse) -> None:
+    breaker = warehouse.breaker()
+    warehouse.failure = UNLISTED
+    assert fails(breaker) == UNLISTED  # what was sent has to be proved, so it keeps its verdict
+    assert (breaker.state, len(warehouse.sent)) == ("open", 2)
+    warehouse.now = 1.0
+    assert fails(breaker).cause == "warehouse"  # its probe fails: nothing more is sent
+    assert (breaker.state, len(warehouse.sent)) == ("open", 3)
+    warehouse.now, warehouse.failure = 10.0, None
+    assert breaker.execute(WORK) is DONE
+    assert breaker.state == "closed"
+
+
+@pytest.mark.parametrize("status", [401, 403, 404])
+def test_a_refusal_that_only_one_statement_meets_holds_up_no_other(warehouse: Warehouse, status: int) -> None:
+    breaker = warehouse.breaker()
+    refused = verdicts.of_http(status, "")
+
+    def only_work() -> None:
+        warehouse.failure = None if str(warehouse.sent[-1].sql) == PROBE else refused
+
+    warehouse.meanwhile = only_work
+    failure = fails(breaker)
+    assert (failure.verdict, failure.cause, failure.unexplained) == ("transient", "unlisted", True)
+    assert not failure.needs_operator
+    assert breaker.state == "closed"
+
+
+def test_a_refusal_that_a_probe_meets_too_opens_it(warehouse: Warehouse) -> None:
+    breaker = warehouse.breaker()
+    warehouse.failure = verdicts.of_http(403, "")
+    assert fails(breaker).needs_operator
+    assert breaker.state == "open"
