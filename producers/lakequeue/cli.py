@@ -43,12 +43,13 @@ Print what happened to jobs so far: on a terminal each step with its time, and t
 query history; else, or with --json, one JSON object a line."""
 _LOAD = """\
 Write the rows of a CSV file into a table. Its first line names the columns. The file is read once before anything is
-sent, to find the columns' types and to check every value: a file with a bad value sends nothing.
+sent, to find the columns' types and to check every value: a file with a bad value sends nothing. It may be compressed
+with gzip or zstd.
 
 Types that --columns does not give are inferred: BIGINT, DOUBLE (numbers with a fraction; say DECIMAL(p,s) for money),
-BOOLEAN (true and false), DATE, TIMESTAMP (with an offset), TIMESTAMP_NTZ (without one), else STRING. Numbers such as
-007, and those that would lose digits, stay STRING. Dates and timestamps are ISO 8601, nested values are JSON, BINARY is
-base64. A field is null if it equals one of --null, quoted or not."""
+BOOLEAN (true and false), DATE, TIMESTAMP (with an offset), TIMESTAMP_NTZ (without one), else STRING. Numbers whose text
+could not be had back, such as 007, 12E4, or 1.10 beside 1.1, stay STRING. Dates and timestamps are ISO 8601, nested
+values are JSON, BINARY is base64. A field is null if it is empty or equals one of --null, quoted or not."""
 _AGAIN = """\
 running it again: a load is known by its table, the name of its file and the rows in it. The same command can be stopped
 and run again at any time, today or next month: it goes on where it was and sends no row twice. Before anything is sent
