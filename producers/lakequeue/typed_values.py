@@ -27,6 +27,13 @@ NON_FINITE = ("NaN", "Infinity", "-Infinity")
 _MOST_CHARS = 1_000
 _NANOSECONDS = re.compile(r"[.,][0-9]{7}")
 
+_CANONICAL = {
+    "decimal": re.compile(r"-?(?:0|[1-9][0-9]{0,300})(?:\.[0-9]{1,50})?"),
+    "datetime": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}T[0-9]{2}:[0-9]{2}:[0-9]{2}(?:\.(?!000000)[0-9]{6})?Z?"),
+    "date": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}"),
+    "float": re.compile("NaN|-?Infinity"),
+}
+
 NAT_OF_KOMBU = "0001-01-01T00:00:00"
 """What kombu makes of pandas.NaT, which it takes for a datetime."""
 
@@ -55,7 +62,7 @@ class Typed(dict[str, JsonValue]):
 
 def typed_or_plain(fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
     """A JSON object as its reader gives it to the library; an `object_hook`."""
-    return Typed(fields) if fields.keys() == KEYS else fields
+    return Typed(fields) if len(fields) == 2 and TYPE in fields and VALUE in fields else fields
 
 
 def recognised(value: object) -> object:
@@ -67,6 +74,25 @@ def recognised(value: object) -> object:
     if isinstance(value, list | tuple):
         return [recognised(item) for item in value]
     return value
+
+
+def is_canonical(value: Typed) -> bool:
+    """Whether it is as `to_wire` writes it, found at a fraction of the cost of reading it: workers look at each again.
+
+    Of bytes it is not told.
+    """
+    kind, text = value[TYPE], value[VALUE]
+    pattern = _CANONICAL.get(kind) if isinstance(kind, str) else None
+    if pattern is None or not isinstance(text, str) or not pattern.fullmatch(text):
+        return False
+    try:
+        if kind == "date":
+            date.fromisoformat(text)
+        elif kind == "datetime":
+            datetime.fromisoformat(text)
+    except ValueError:
+        return False
+    return text != NAT_OF_KOMBU
 
 
 def python_value(value: Typed) -> object:

@@ -21,7 +21,7 @@ from lakequeue.encoding import Values, encoder
 from lakequeue.foreign_values import python_equivalent
 from lakequeue.problems import ValueProblem
 from lakequeue.scalars import infinity
-from lakequeue.typed_values import KEYS, NAT_OF_KOMBU, Typed, no_time, python_value, typed_bytes
+from lakequeue.typed_values import KEYS, NAT_OF_KOMBU, Typed, is_canonical, no_time, python_value, typed_bytes
 
 __all__ = ["MAX_NESTING", "JsonValue", "ValueProblem", "Values", "decoder", "encoder", "from_wire", "to_wire"]
 
@@ -44,6 +44,8 @@ def to_wire(value: object) -> JsonValue:
     if type(value) is int and -_SMALL < value < _SMALL:
         return value
     if value is None or type(value) is bool:
+        return value
+    if type(value) is Typed and is_canonical(value):
         return value
     return _to_wire(value, 0)
 
@@ -71,7 +73,7 @@ def _to_wire(value: object, depth: int) -> JsonValue:
     if isinstance(value, bytes | bytearray | memoryview):
         return typed_bytes(value)
     if isinstance(value, Typed):
-        return _to_wire(python_value(value), depth)
+        return value if is_canonical(value) else _to_wire(python_value(value), depth)
     if depth >= MAX_NESTING:
         raise ValueProblem("too_deep", f"nested deeper than {MAX_NESTING} levels")
     if isinstance(value, list | tuple):

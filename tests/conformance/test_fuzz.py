@@ -31,12 +31,12 @@ LIMITS = Limits(max_rows=2_000, max_jobs=2_000, max_bytes=900_000)
 
 
 def job(rows: list[list[Sample]], table: Table) -> Write:
-    """As the client makes it of what Python gives. Raises InvalidJob."""
+    """As the client makes it of Python values, with base64 text as JSON has it. Raises InvalidJob."""
     data = [
         {column.name: given for column, (given, _) in zip(COLUMNS, row, strict=True) if given is not None}
         for row in rows
     ]
-    made_of = parse_job({"kind": "write", "table": str(table.name), "data": data})
+    made_of = parse_job({"kind": "write", "table": str(table.name), "data": data}, values="json")
     assert isinstance(made_of, Write)
     return made_of
 
