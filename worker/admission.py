@@ -15,6 +15,7 @@ from lakequeue.errors import InvalidJob
 from lakequeue.identifiers import check_job_id
 from lakequeue.json_text import check_brackets
 from lakequeue.problems import quoted
+from lakequeue.typed_values import TYPE, Typed, python_value
 
 from tasks import records
 from tasks.records import Member, Outcome
@@ -79,10 +80,14 @@ def _admission(raw: bytes, now: datetime, most_job_bytes: int) -> Admission:
     try:
         received = wire.parse(raw)
     except ValueError as exc:
-        known = _sender(raw)
+        known, task_id = _sender(raw)
         if known is None:
             return _unreadable(raw, str(exc), now)
-        return _bad(raw, known, known.digest, InvalidJob(str(exc), {"errors": []}), now)
+        bad = _bad(raw, known, known.digest, InvalidJob(str(exc), {"errors": []}), now)
+        if task_id == known.id:
+            return bad
+        record = {**json.loads(bad.record), "task_id": task_id}  # its sender knows the result by this one alone
+        return replace(bad, record=json.dumps(record, separators=(",", ":")))
     digest = wire.digest_of(received)
     try:
         check_job_id(received.id)
@@ -150,14 +155,15 @@ def _empty(raw: bytes, received: wire.Received, member: Member, now: datetime) -
     )
 
 
-def _sender(raw: bytes) -> wire.Received | None:
-    """Who sent a message that is no job, so that the sender can be told, and what follows the job."""
+def _sender(raw: bytes) -> tuple[wire.Received | None, Any]:
+    """Who sent a message that is no job, so that the sender can be told, what follows it, and the id as it came."""
     try:
         check_brackets(raw)
         envelope = json.loads(raw)
         headers = envelope.get("headers") or {}
     except Exception:
-        return _by_ends(raw)
+        found = _by_ends(raw)
+        return found, found and found.id
     try:
         text = body_text(envelope)
         check_brackets(text)
@@ -167,12 +173,13 @@ def _sender(raw: bytes) -> wire.Received | None:
         inside, embed = {}, {}
     properties = envelope.get("properties")
     correlation = properties.get("correlation_id") if isinstance(properties, dict) else None
-    job_id = headers.get("id") or inside.get("id") or correlation  # the last of a pickled body of protocol 1
-    if not isinstance(job_id, str) or not job_id:
-        return None
+    task_id = headers.get("id") or inside.get("id") or correlation  # the last of a pickled body of protocol 1
+    job_id = _as_text(task_id)
+    if not job_id:
+        return None, None
     task = headers.get("task") or inside.get("task")
     name = task if isinstance(task, str) else "records.unknown"
-    return wire.Received(
+    received = wire.Received(
         job_id,
         name,
         {},
@@ -184,6 +191,14 @@ def _sender(raw: bytes) -> wire.Received | None:
         embed=embed if isinstance(embed, dict) else {},
         group=headers.get("group") or inside.get("taskset"),
     )
+    return received, task_id
+
+
+def _as_text(task_id: Any) -> str:
+    """An id as it is part of its record's key; kombu writes a UUID with its type. '' for anything else."""
+    if isinstance(task_id, dict) and task_id.get(TYPE) == "uuid":
+        return str(python_value(Typed(task_id)))
+    return task_id if isinstance(task_id, str) else ""
 
 
 def refused(

@@ -28,6 +28,7 @@ from lakequeue.jobs import Job, Values, parse_job
 from lakequeue.json_text import read_message
 from lakequeue.keys import Lane, Partition, lane_of, partition_of
 from lakequeue.problems import Problems
+from lakequeue.typed_values import TYPE, VALUE
 
 Op = Literal["write", "update", "delete", "read"]
 
@@ -243,8 +244,10 @@ def parse(message: bytes) -> Received:
         raise NotAMessage(str(exc)) from exc
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise NotAMessage(f"not a Celery message in JSON, of protocol 2 or 1: {type(exc).__name__}") from exc
-    if not isinstance(job_id, str) or not isinstance(kwargs, dict) or not isinstance(args, list):
-        raise NotAMessage("a message needs a string id, a list of args and an object of kwargs")
+    if not isinstance(job_id, str):
+        raise NotAMessage("a task id is text: give task_id=str(…), such as str(uuid4())")
+    if not isinstance(kwargs, dict) or not isinstance(args, list):
+        raise NotAMessage("a message needs a list of args and an object of kwargs")
     if _plain(task) is None:
         raise NotAMessage("a message needs the name of its task")
     replay_of = _ids(headers.get("replay_of"))
@@ -354,6 +357,8 @@ def _moment(given: Any, header: str, *, naive_is_utc: bool) -> str | None:
         return None
     problems = Problems()
     try:
+        if isinstance(given, dict) and given.get(TYPE) == "datetime":  # as kombu writes one in a header
+            given = given.get(VALUE)
         at = datetime.fromisoformat(given)
         if at.tzinfo or naive_is_utc:
             return isoformat(at if at.tzinfo else at.replace(tzinfo=UTC))

@@ -61,6 +61,11 @@ def test_an_id_that_is_not_taken_fails_under_itself(
     assert all(each.startswith("refused-") for each in kept)
 
 
+def test_an_id_that_is_no_text_fails_under_itself(app: Celery, table: str) -> None:
+    with pytest.raises(JobFailed, match="a task id is text"):
+        write(app, table, 1, task_id=uuid4()).get(timeout=30)
+
+
 @pytest.mark.parametrize("compression", ["gzip", "bzip2", "lzma"])
 def test_compressed_arguments_are_read(sender: Sender, table: str, compression: str) -> None:
     assert write(sender(task_compression=compression), table, 1).get(timeout=30)["count"] == 1

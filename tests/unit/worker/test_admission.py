@@ -101,7 +101,7 @@ def test_a_time_without_an_offset_is_refused_since_nobody_can_know_which_was_mea
     )
 
 
-def failure(found: Admission) -> tuple[str, str]:
+def failure(found: Admission) -> tuple[Any, str]:
     """Whose failure a message is, and how its text begins."""
     record = json.loads(found.record)
     assert (found.verdict, record["status"], record["result"]["exc_type"]) == ("bad", "FAILURE", "JobFailed")
@@ -267,3 +267,19 @@ def test_what_is_handed_on_and_is_no_row_fails(given: Any) -> None:
 
 def test_rows_are_empty_only_where_they_were_handed_on() -> None:
     assert "takes at least one row" in failure(admission(message(job(data=[])), NOW))[1]
+
+
+def test_an_id_that_is_a_uuid_fails_under_itself_as_it_came() -> None:
+    given = {"__type__": "uuid", "__value__": {"hex": "00000000000000000000000000000007"}}
+    found = admission(message(job(), id=given), NOW)
+    told_to, text = failure(found)
+    assert (found.id, told_to) == ("00000000-0000-0000-0000-000000000007", given)
+    assert text == "a task id is text: give task_id=str(…), such as str(uuid4())"
+
+
+@pytest.mark.parametrize("header", ["eta", "expires"])
+def test_times_in_headers_may_be_typed(header: str) -> None:
+    typed = {"__type__": "datetime", "__value__": "2030-01-31T13:00:05+01:00"}
+    plain = admission(message(job(), **{header: typed["__value__"]}), NOW)
+    found = admission(message(job(), **{header: typed}), NOW)
+    assert (found.verdict, found.due, found.message) == ("job", plain.due, plain.message)
