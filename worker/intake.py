@@ -23,6 +23,7 @@ from worker.lane import Desk, Turn
 from worker.leases import LeaseKeeper
 from worker.lookout import Lookout
 from worker.reads import AT_ONCE, ReadLane
+from worker.recent import Recent
 from worker.store import Lease, LeaseLost, Place
 from worker.turns import Turns
 from worker.wakes import Wake, Wakes
@@ -87,7 +88,7 @@ class Intake:
         self._suspects: dict[Lane, float] = {}
         self._alone: Lane | None = None
         self._quiet_until = 0.0
-        self._faults: dict[Lane, int] = {}
+        self._faults: Recent[Lane, int] = Recent()
         self._missed: set[Partition] = set()
         self._anew: set[Lane] = set()
         self._purged: set[Lane] = set()

@@ -25,6 +25,10 @@ from worker.figures import MOST_TABLES, Distribution, Figures, bounded
 
 log = logging.getLogger(__name__)
 
+MOST_TOLD = 2000
+"""Tables that one scrape tells of: of more, those that wait for the longest time. `lakequeue_tables_left_out` says how
+many others there are, at least."""
+
 
 class Metrics:
     """Collected when asked for, by any number of threads; one registry a worker."""
@@ -72,7 +76,7 @@ class Metrics:
 
     def _standing(self) -> Iterator[Metric]:
         now = datetime.now(UTC)
-        found = self._operations.overview()
+        found = self._operations.overview(limit=MOST_TOLD)
         workers = self._operations.workers()
         serving = [each.token for each in workers if each.told.get("metrics")]
         first = min([self._token, *serving]) == self._token
@@ -94,6 +98,7 @@ class Metrics:
             yield _by_table(f"lakequeue_{name}", about, [(row.name, value(row.worst)) for row in tables])
         if first:
             yield _gauge("lakequeue_partitions_unowned", "Partitions, of 64, without a worker", found.unowned)
+            yield _gauge("lakequeue_tables_left_out", "Tables, at least, that are in no other figure", found.more)
             yield _gauge("lakequeue_workers", "Workers that are alive", found.workers)
             yield _gauge("lakequeue_delayed_jobs", "Jobs that wait for their eta", found.delayed)
             yield _gauge("lakequeue_arriving_messages", "Messages of Celery apps not taken in yet", found.arriving)

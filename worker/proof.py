@@ -16,6 +16,7 @@ from tasks.verdicts import Failure
 from worker.entries import is_killer, killed_worker, read_entry, refused_by
 from worker.lane import Desk, Turn
 from worker.plan import Plan, Planner
+from worker.recent import Recent
 from worker.store import Frozen, Head, Place
 from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed
@@ -68,9 +69,9 @@ class Prover:
         self._repeat = repeat
         self._halve = halve
         self._failed = failed
-        self._ended: dict[Lane, tuple[str, Failure]] = {}
-        self._tries: dict[str, int] = {}
-        self._lost: dict[Lane, tuple[str, int, int]] = {}
+        self._ended: Recent[Lane, tuple[str, Failure]] = Recent()
+        self._tries: Recent[str, int] = Recent()
+        self._lost: Recent[Lane, tuple[str, int, int]] = Recent()
         self._committed = committed
 
     def begin_anew(self, place: Place) -> None:

@@ -28,6 +28,7 @@ from tasks.verdicts import Failure
 from worker import lines
 from worker.entries import Entry, Refusal, invalid, is_killer, killed_worker, read_entry, refused_by
 from worker.lane import Desk, Turn
+from worker.recent import Recent
 from worker.store import Frozen, Head, Place
 from worker.tables import YOUNG_S, Tables
 from worker.warehouse import Answer, StatementFailed
@@ -115,7 +116,7 @@ class ReadLane:
         self._tables = tables
         self._execute = execute
         self._pool = pool
-        self._lost: dict[Lane, Counter[str]] = {}
+        self._lost: Recent[Lane, Counter[str]] = Recent()
 
     def run(self, place: Place, head: Head) -> Turn:
         """Run the first few reads that need not wait; those of a batch that its owner left behind are run again."""

@@ -13,7 +13,7 @@ from hashlib import sha1
 from typing import Any, NewType, TypeVar
 
 import redis
-from lakequeue import keys, outcomes, wire
+from lakequeue import keys, wire
 from lakequeue.identifiers import TableName
 from lakequeue.keys import Lane, Partition
 from lakequeue.scripts import read_script
@@ -149,7 +149,7 @@ class Store:
         self.token = token
         self._scripts = {
             name: client.register_script(read_script("worker", name))
-            for name in ("look", "freeze", "settle", "lease", "release", "unload", "remember", "discard")
+            for name in ("look", "freeze", "settle", "lease", "release", "states", "unload", "remember", "discard")
         }
         self._scripts["revoke"] = client.register_script(read_script("lakequeue", "revoke"))
 
@@ -248,11 +248,8 @@ class Store:
         """The states of jobs by id; None for one that is not known."""
         if not job_ids:
             return {}
-        found = self.client.mget([keys.record(job_id) for job_id in job_ids])
-        return {
-            job_id: None if raw is None else str(outcomes.load(raw)["status"])
-            for job_id, raw in zip(job_ids, found, strict=True)
-        }
+        found: list[bytes] = self._run("states", *job_ids)
+        return {job_id: raw.decode() or None for job_id, raw in zip(job_ids, found, strict=True)}
 
     def freeze(
         self,

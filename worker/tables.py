@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import threading
 import time
+from collections import OrderedDict
 from collections.abc import Callable, Mapping, Sequence
 
 from lakequeue.definitions import SchemaColumn
@@ -17,6 +18,9 @@ from tasks.verdict_table import UNLISTED
 from tasks.verdicts import Failure
 from worker.warehouse import Answer, StatementFailed
 
+MOST_COLUMNS = 100_000
+"""Columns of all tables that are known at once: tens of megabytes. Of more, tables used least lately are forgotten."""
+
 YOUNG_S = 2.0
 """A description younger than this is believed: jobs that do not fit cost no statement each."""
 
@@ -24,10 +28,18 @@ YOUNG_S = 2.0
 class Tables:
     """A cache of descriptions. A lane runs on one thread at a time, so a table is described and created once."""
 
-    def __init__(self, execute: Callable[[Statement], Answer], *, properties: Mapping[str, str]) -> None:
+    def __init__(
+        self,
+        execute: Callable[[Statement], Answer],
+        *,
+        properties: Mapping[str, str],
+        most_columns: int = MOST_COLUMNS,
+    ) -> None:
+        self._most = most_columns
         self._execute = execute
         self._properties = properties
-        self._known: dict[str, tuple[Table, float]] = {}
+        self._known: OrderedDict[str, tuple[Table, float]] = OrderedDict()
+        self._columns = 0
         self._lock = threading.Lock()
 
     def get(self, name: TableName, *, max_age_s: float | None = None) -> Table:
@@ -38,6 +50,8 @@ class Tables:
         """
         with self._lock:
             known = self._known.get(str(name))
+            if known is not None:
+                self._known.move_to_end(str(name))
         if known is not None and (max_age_s is None or time.monotonic() - known[1] < max_age_s):
             return known[0]
         answer = self._execute(statements.describe(name))
@@ -45,8 +59,12 @@ class Tables:
             table = from_describe_json(name, "".join(str(row[0]) for row in answer.rows))
         except (ValueError, KeyError, TypeError, AttributeError) as exc:  # a form that is not known: of no job
             raise StatementFailed(Failure(*UNLISTED, "UNREADABLE_DESCRIPTION", None, type(exc).__name__)) from exc
+        self.forget(name)
         with self._lock:
             self._known[str(name)] = table, time.monotonic()
+            self._columns += len(table.columns)
+            while self._columns > self._most and len(self._known) > 1:
+                self._columns -= len(self._known.popitem(last=False)[1][0].columns)
         return table
 
     def changed(self, table: Table) -> Table | None:
@@ -101,7 +119,8 @@ class Tables:
     def forget(self, name: TableName) -> None:
         """Drop what is known of a table that seems to have changed."""
         with self._lock:
-            self._known.pop(str(name), None)
+            if (known := self._known.pop(str(name), None)) is not None:
+                self._columns -= len(known[0].columns)
 
 
 def _level(missing: Failure) -> int:

@@ -25,6 +25,7 @@ from worker.lane import Desk, Turn
 from worker.lookup import Lookup
 from worker.plan import Plan, Planner
 from worker.proof import Prover
+from worker.recent import Recent
 from worker.store import NOT_FOUND, Frozen, Head, Place
 from worker.tables import Tables
 from worker.warehouse import Answer, StatementFailed
@@ -56,7 +57,7 @@ class WriteLane:
         self._desk = desk
         self._tables = tables
         self._execute = execute
-        self._seen: dict[Lane, tuple[str, float]] = {}
+        self._seen: Recent[Lane, tuple[str, float]] = Recent()
         settings = desk.settings
         limits = Limits(settings.max_batch_rows, settings.max_batch_jobs, settings.max_batch_bytes)
         self._planner = Planner(desk, tables, limits)

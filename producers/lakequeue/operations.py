@@ -10,21 +10,25 @@ from datetime import UTC, datetime
 from functools import cached_property
 from typing import TYPE_CHECKING, Any, Literal
 
-from lakequeue import celery_lists, keys, outcomes, wire
+from lakequeue import keys, outcomes, wire
 from lakequeue.connections import Client
 from lakequeue.errors import UnknownJob
 from lakequeue.identifiers import TableName, check_job_id
 from lakequeue.job_states import JobHistory, JobState, history_of, job_state
 from lakequeue.keys import Lane
+from lakequeue.overviews import Overviews
 from lakequeue.scripts import read_script
-from lakequeue.table_states import LaneState, Overview, TableState, lane_state, table_state, text_of
+from lakequeue.table_states import Overview, TableState, text_of
 from lakequeue.unreachable import reachable
 
 if TYPE_CHECKING:
     from lakequeue.client import Queue
 
-AT_ONCE = 4
-"""Partitions that one script looks at: Redis serves others between two of them."""
+SHOWN = 100
+"""Tables of an overview, unless more are asked for."""
+
+MOST_LISTED = 1000
+"""Tables whose jobs are listed, if no table is named."""
 
 KEPT_ERRORS_S = 259_200
 KEPT_COSTS_S = 2_678_400
@@ -75,8 +79,8 @@ class Operations:
         self._redis = client
 
     @cached_property
-    def _tables(self) -> Any:
-        return self._redis.register_script(read_script("lakequeue", "tables"))
+    def _overviews(self) -> Overviews:
+        return Overviews(self._redis)
 
     @cached_property
     def _jobs(self) -> Any:
@@ -86,67 +90,16 @@ class Operations:
     def _records(self) -> Any:
         return self._redis.register_script(read_script("lakequeue", "records"))
 
-    def overview(self) -> Overview:
-        """Every table that holds jobs or dead letters, is paused, or was ever written to."""
+    def overview(self, *, limit: int | None = SHOWN) -> Overview:
+        """Tables that hold jobs or dead letters, are paused, or were ever written to: `limit` at most, or all if it is
+        None. Of more tables those are left out that wait for a shorter time, or for nothing."""
         with reachable(self._redis):
-            with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hgetall(keys.DEAD_TABLES)
-                pipe.hgetall(keys.COMMITS)
-                pipe.hgetall(keys.PAUSED)
-                pipe.hgetall(keys.PAUSED_BY)
-                pipe.hgetall(keys.FAILING)
-                pipe.zcard(keys.ETA)
-                pipe.zcard(keys.DEAD_INDEX)
-                pipe.zcount(keys.WORKERS, f"({time.time():.3f}", "+inf")
-                dead, commits, paused, paused_by, failing, delayed, letters, workers = pipe.execute()
-            arriving, unread = celery_lists.arriving(self._redis)
-            lanes: dict[str, list[LaneState]] = {}
-            owners: list[str] = []
-            for first in range(0, keys.PARTITIONS, AT_ONCE):
-                for lease, found in self._tables(keys=[], args=list(range(first, first + AT_ONCE))):
-                    owners.append(lease.decode().rpartition("#")[0])
-                    for lane in map(lane_state, found):
-                        lanes.setdefault(keys.table_of(lane.name), []).append(lane)
-        names = {*lanes, *(text_of(each) for each in (*dead, *commits, *paused))} - {""}
-        tables = [
-            table_state(
-                name,
-                lanes.get(name, []),
-                owner=owners[keys.partition_of(name)],
-                dead=int(dead.get(name.encode(), 0)),
-                commit=commits.get(name.encode()),
-                paused=paused.get(name.encode()),
-                paused_by=paused_by.get(name.encode()),
-                failing=[failing.get(lane.encode()) for lane in keys.lanes_of(name)],
-            )
-            for name in sorted(names)
-        ]
-        return Overview(tables, arriving, delayed, letters, workers, owners.count(""), unread)
+            return self._overviews.read(limit)
 
     def table(self, name: str) -> TableState:
         """One table; one that nothing is known of has nothing in it."""
-        table = str(TableName.parse(name))
-        partition = keys.partition_of(table)
         with reachable(self._redis):
-            with self._redis.pipeline(transaction=False) as pipe:
-                pipe.hget(keys.DEAD_TABLES, table)
-                pipe.hget(keys.COMMITS, table)
-                pipe.hget(keys.PAUSED, table)
-                pipe.hget(keys.PAUSED_BY, table)
-                pipe.hmget(keys.FAILING, keys.lanes_of(table))
-                dead, commit, paused, paused_by, failing = pipe.execute()
-            ((lease, found),) = self._tables(keys=[], args=[partition])
-        lanes = [lane_state(told) for told in found]
-        return table_state(
-            table,
-            [lane for lane in lanes if keys.table_of(lane.name) == table],
-            owner=lease.decode().rpartition("#")[0],
-            dead=int(dead or 0),
-            commit=commit,
-            paused=paused,
-            paused_by=paused_by,
-            failing=failing,
-        )
+            return self._overviews.table(str(TableName.parse(name)))
 
     def jobs(
         self,
@@ -159,14 +112,16 @@ class Operations:
         """Jobs, table by table: those that wait, the oldest first, then those that ended, the newest first.
 
         Of each lane the first `limit` jobs are looked at, and of those that ended the last 500; records live as long as
-        the workers keep them.
+        the workers keep them. Without a table, the first 1,000 tables of an overview are looked at.
 
         Args:
             states: of these states only; all if empty.
             since_s: only those that were enqueued, tried or ended within so many seconds.
         """
         after = None if since_s is None else datetime.fromtimestamp(time.time() - since_s, UTC)
-        names = [str(TableName.parse(table))] if table else [each.table for each in self.overview().tables]
+        names = (
+            [str(TableName.parse(table))] if table else [each.table for each in self.overview(limit=MOST_LISTED).tables]
+        )
         for name in names:
             found = 0
             for job in self._jobs_of(name, 500 if states or after else limit):

@@ -16,7 +16,7 @@ from lakequeue.errors import UnknownJob
 from lakequeue.identifiers import TableName
 from lakequeue.job_commands import ids
 from lakequeue.job_states import JobState
-from lakequeue.operations import Cost, ErrorCount, WorkerState
+from lakequeue.operations import SHOWN, Cost, ErrorCount, WorkerState
 from lakequeue.table_states import TableState
 from lakequeue.tabular import age, counted, iso, local, number, say
 
@@ -40,7 +40,8 @@ the worker that runs it. Those that have waited longest come first. A table is s
 nothing was committed since.
 
 What a table waits for is in the last column, or below where the terminal is too narrow. Counts are exact, and cost the
-same whatever the backlog."""
+same whatever the backlog. Of more tables than --limit those that have waited longest are printed, then paused ones and
+those with dead letters."""
 _JOBS = """\
 Print jobs, table by table: those that run or wait, the oldest first, then those that ended, the newest first: the
 last 500 of each table are remembered. Of each table at most --limit are printed, and of a long queue no more than its
@@ -81,6 +82,11 @@ def add_to(command: MakeCommand, connect: Connect) -> None:
         return made
 
     tables = add("tables", "what stands in the queue, by table", _TABLES, _tables)
+    several = tables.add_mutually_exclusive_group()
+    several.add_argument(
+        "--limit", metavar="N", type=options.argument(options.count), default=SHOWN, help=f"tables (default: {SHOWN})"
+    )
+    several.add_argument("--all", action="store_true", help="all tables, which may be many")
     _add_json(tables)
     jobs = add("jobs", "list jobs", _JOBS, _jobs)
     _add_table(jobs)
@@ -142,7 +148,7 @@ def _add_wait(command: argparse.ArgumentParser) -> None:
 
 
 def _tables(queue: Queue, args: argparse.Namespace) -> int:
-    found = queue.operations.overview()
+    found = queue.operations.overview(limit=None if args.all else args.limit)
     now = datetime.now(UTC)
     longest = datetime.max.replace(tzinfo=UTC)
     tabular.show(
@@ -153,6 +159,8 @@ def _tables(queue: Queue, args: argparse.Namespace) -> int:
         as_json=args.json,
     )
     told = [counted(len(found.tables), "table"), counted(found.workers, "worker")]
+    if found.more:
+        told.insert(1, f"at least {number(found.more)} more are not shown: give --limit N, or --all")
     if found.unowned:
         told.append(f"{found.unowned} of 64 partitions have no worker")
     if found.arriving:
@@ -160,7 +168,7 @@ def _tables(queue: Queue, args: argparse.Namespace) -> int:
     if found.delayed:
         told.append(counted(found.delayed, "delayed job"))
     if found.dead:
-        nowhere = found.dead - sum(each.dead for each in found.tables)
+        nowhere = 0 if found.more else found.dead - sum(each.dead for each in found.tables)
         told.append(counted(found.dead, "dead letter") + (f" ({number(nowhere)} of no table)" if nowhere > 0 else ""))
     if any(each.told.get("warehouse") == "away" for each in queue.operations.workers()):
         told.append("the warehouse is away: ask python -m worker doctor")

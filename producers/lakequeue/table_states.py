@@ -48,9 +48,10 @@ class TableState:
 
 @dataclass(frozen=True)
 class Overview:
-    """All tables by name, and what is in none of them yet: `arriving` messages were sent through Celery's own door,
+    """Tables by name, and what is in none of them yet: `arriving` messages were sent through Celery's own door,
     `delayed` jobs wait for their eta. `dead` counts all dead letters, `unowned` the partitions without a worker. In
-    `unread` are lists of other Celery applications with jobs that no worker takes in."""
+    `unread` are lists of other Celery applications with jobs that no worker takes in. At least `more` tables there are
+    beside those that are here; 0 if these are all."""
 
     tables: list[TableState]
     arriving: int
@@ -59,6 +60,7 @@ class Overview:
     workers: int
     unowned: int
     unread: list[UnreadList] = field(default_factory=list)
+    more: int = 0
 
 
 @dataclass(frozen=True, slots=True)

@@ -17,11 +17,12 @@ HIDDEN = frozenset({"columns", "history"})
 
 @dataclass(frozen=True, slots=True)
 class Waiting:
-    """What is not in the list: jobs that have not begun, and successes that are left out, of the last minute and since
-    the workers that are alive started."""
+    """What is not in the list: jobs that have not begun (`more`: these are not all), and successes that are left out,
+    of the last minute and since the workers that are alive started."""
 
     known: bool
     queued: int = 0
+    more: bool = False
     lately: int = 0
     total: int = 0
 
@@ -52,16 +53,21 @@ class JobPage:
         )
 
 
+MOST_COUNTED = 1000
+"""Tables whose jobs are counted for the list of jobs, and that the page of queues shows."""
+
+
 def queues(queue: Queue) -> Overview:
-    return queue.operations.overview()
+    return queue.operations.overview(limit=MOST_COUNTED)
 
 
 def waiting(queue: Queue) -> Waiting:
     said = [worker.told for worker in queue.operations.workers()]
-    overview = queue.operations.overview()
+    overview = queue.operations.overview(limit=MOST_COUNTED)
     return Waiting(
         known=True,
         queued=sum(table.queued for table in overview.tables) + overview.arriving + overview.delayed,
+        more=overview.more > 0,
         lately=sum(int(each.get("left_out_lately", 0)) for each in said),
         total=sum(int(each.get("left_out", 0)) for each in said),
     )

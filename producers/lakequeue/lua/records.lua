@@ -3,11 +3,13 @@
 -- The rows come first in a record's result; the receipt and what else is told of the job come after them.
 local answers = {}
 for _, id in ipairs(ARGV) do
-  local record = redis.call('GET', 'celery-task-meta-' .. id)
-  local head = record and string.match(record, '^{"status": ?"%u+", ?"result": ?{"data":')
-  if head then
+  local key, record = 'celery-task-meta-' .. id, nil
+  local head = string.match(redis.call('GETRANGE', key, 0, 99), '^{"status": ?"%u+", ?"result": ?{"data":')
+  if not head then
+    record = redis.call('GET', key)
+  else
     -- Inside the rows a quote has a backslash before it, or is a column's: what is found last is the receipt's.
-    local tail, from, last = string.sub(record, -30000), 1, nil
+    local tail, from, last = redis.call('GETRANGE', key, -30000, -1), 1, nil
     while true do
       local at = string.find(tail, ',"receipt":{', from, true)
       if not at then break end
