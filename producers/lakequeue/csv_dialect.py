@@ -11,6 +11,7 @@ from dataclasses import dataclass
 CANDIDATES = (";", "\t", "|", "^", ":")
 """The delimiters that are looked for where the comma divides nothing."""
 
+_TIME_OR_ADDRESS = re.compile(r"(?:[0-9]{4}-[0-9]{2}-[0-9]{2}[T ])?[0-9]{1,2}:[0-9]{2}|[A-Za-z][A-Za-z0-9+.-]*://")
 _SEP_LINE = re.compile(r'"?sep=(.)"?[\r\n]*\Z', re.IGNORECASE)
 
 
@@ -71,6 +72,10 @@ def find_delimiter(lines: Sequence[str], dialect: Dialect, *, whole: bool) -> Fo
         records = split(lines, delimiter, dialect)
         widths = [len(record) for record in (records if whole else records[:-1])]
         if len(widths) < 2 or widths[0] < 2:
+            continue
+        if delimiter == ":" and all(map(_TIME_OR_ADDRESS.match, lines[1:])):
+            if dialect.header is not False:
+                possible.append(delimiter)
             continue
         if len(set(widths)) == 1:
             certain.append(delimiter)

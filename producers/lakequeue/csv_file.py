@@ -85,7 +85,7 @@ class CsvFile:
         skip_header = self.has_header
         with self._source.opened() as opened:
             lines = self.start.records.lines(opened)
-            first, begun, rows, numbers = 1, 0, list[Sequence[str]](), list[int]()
+            first, begun, rows, numbers = 1, opened.position(), list[Sequence[str]](), list[int]()
             for records, starts in self.start.records.chunks(lines):
                 if skip_header:
                     skip_header = False
@@ -98,11 +98,11 @@ class CsvFile:
                     records, starts = self._checked(records, starts, lines)
                 rows.extend(map(pick, records) if pick else records)
                 numbers.extend(starts)
-                if len(rows) >= size or opened.offset() - begun > MAX_BLOCK_BYTES:
+                while len(rows) >= size or (rows and opened.position() - begun > MAX_BLOCK_BYTES):
                     self._source.check_unchanged(opened)
-                    offset = opened.offset()
-                    yield Block(first, rows[:size], numbers[:size], offset)
-                    first, begun, rows, numbers = first + len(rows[:size]), offset, rows[size:], numbers[size:]
+                    yield Block(first, rows[:size], numbers[:size], opened.offset())
+                    first, begun = first + len(rows[:size]), opened.position()
+                    rows, numbers = rows[size:], numbers[size:]
             self._source.check_unchanged(opened)
             if rows:
                 yield Block(first, rows, numbers, opened.offset())
@@ -130,7 +130,8 @@ class CsvFile:
         after = lines.rest(csv_hints.MOST_FOOTER_LINES) if len(row) < header else None
         footer = None if after is None else lines.number - line + 1
         raw, dialect = self.start.records.raw(line), self.start.records.dialect
-        hint = csv_hints.of_width(raw, row, header, dialect, footer=footer)
+        longer = all(len(each) == header + 1 for each in self.start.rows)
+        hint = csv_hints.of_width(raw, row, header, dialect, longer=longer, footer=footer)
         return CsvProblem(f"{len(row)} fields, but the header names {header} columns{hint}", line=line)
 
 

@@ -13,6 +13,9 @@ from lakequeue.columns import AUDIT_COLUMNS
 from lakequeue.definitions import check_definition
 from lakequeue.problems import Problems, quoted, suggestion
 
+_INVISIBLE = " \t\r\n\v\f\xa0\u200b\u2060\ufeff"
+"""Blanks, and what is seen as little: a byte order mark amid a file, a space of no width."""
+
 
 @dataclass(frozen=True, slots=True)
 class Changes:
@@ -46,7 +49,7 @@ def arrange(header: Sequence[str], changes: Changes) -> Layout:
     Raises:
         ValueError: it says, by place and name, why the header cannot name a table's columns, and what to do.
     """
-    trimmed = [name.strip() for name in header]
+    trimmed = [name.strip(_INVISIBLE) for name in header]
     notes = []
     if blanks := [index for index, name in enumerate(header) if name != trimmed[index]]:
         columns = ", ".join(str(index + 1) for index in blanks[:20])

@@ -11,7 +11,7 @@ from typing import TextIO
 
 from lakequeue.csv_dialect import Dialect
 
-MAX_LINE_CHARS = 20_000_000
+MAX_LINE_CHARS = 4_000_000
 """A longer line is cut in two, and then has too few fields; it is more than a job can hold."""
 
 

@@ -14,8 +14,12 @@ LOOKED_AT = 2_000
 
 _QUOTED_AFTER_BLANK = re.compile(' +".*"')
 _WHOLE = re.compile(r"0|[1-9][0-9]*")
-_NUMBER = re.compile(r"[+-]?[0-9]*\.?[0-9]+")
-_TIME = re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?")
+_KINDS = {
+    "number": re.compile(r"[+-]?[0-9]*[.,]?[0-9]+"),
+    "time": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?|(?:[0-9]{1,2}[./]){2}[0-9]{2,4}"),
+    "uuid": re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE),
+    "address": re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|https?://\S+"),
+}
 _YEARS = range(1900, 2101)
 
 
@@ -73,13 +77,16 @@ def is_mojibake(text: str) -> bool:
 
 
 def _kind(text: str) -> str:
-    return "number" if _NUMBER.fullmatch(text) else "time" if _TIME.fullmatch(text) else "text" if text else ""
+    for kind, pattern in _KINDS.items():
+        if pattern.fullmatch(text):
+            return kind
+    return "text" if text else ""
 
 
 def like_data(header: Sequence[str], rows: Iterable[Sequence[str]]) -> list[str]:
     """The names of a header that looks like the rows under it: numbers over numbers, dates over dates; else none.
 
-    One column of numbers or dates whose name is of another kind shows that the header is one.
+    One column of values of such a kind whose name is of another kind shows that the header is one.
     """
     columns = list(zip(*(row for row in rows if len(row) == len(header)), strict=True))
     found: list[str] = []

@@ -61,6 +61,10 @@ class Opened:
     def text(self, encoding: str) -> TextIOWrapper:
         return self.closing.enter_context(TextIOWrapper(self.stream, encoding=encoding, newline=""))
 
+    def position(self) -> int:
+        """How many decompressed bytes are read: a small file can hold many."""
+        return self.stream.tell()
+
     def offset(self) -> int:
         """How many bytes of the file itself are read."""
         return os.lseek(self.raw.fileno(), 0, os.SEEK_CUR)

@@ -6,6 +6,7 @@ from collections.abc import Mapping
 from dataclasses import dataclass, replace
 
 from lakequeue import csv_notes
+from lakequeue.csv_dialect import shown
 from lakequeue.csv_file import CsvFile
 from lakequeue.csv_header import Changes, arrange
 from lakequeue.csv_problem import CsvProblem
@@ -73,6 +74,8 @@ def _no_header_at_all(file: CsvFile) -> str:
     if header[0].startswith(("#", "//", "--", "%")):
         mark = next(each for each in ("#", "//", "--", "%") if header[0].startswith(each))
         return f"; if it is a comment, --comment '{mark}' leaves such lines out"
+    if file.given.delimiter is None and (found := next((c for c in ";\t" for name in header if c in name), "")):
+        return f"; if {shown(found)} divides the fields: --delimiter {shown(found)}"
     if len(header) == 1 and rows and all(len(row) > 1 for row in rows):
         return f"; if it is a title, --skip-lines {file.start.header_line} leaves it out"
     return ""

@@ -11,7 +11,7 @@ from typing import TYPE_CHECKING
 
 from lakequeue import csv_hints
 from lakequeue.csv_dialect import Dialect
-from lakequeue.csv_lines import Lines
+from lakequeue.csv_lines import MAX_LINE_CHARS, Lines
 from lakequeue.csv_open import Opened, Source
 from lakequeue.csv_problem import CsvProblem
 
@@ -19,7 +19,6 @@ if TYPE_CHECKING:
     from _csv import Reader
 
 CHUNK_ROWS = 16
-MOST_HINT_CHARS = 1_000_000
 
 Chunk = tuple[list[list[str]], list[int]]
 """Records, an empty list for a blank line, and the line in which each begins."""
@@ -72,7 +71,7 @@ class Records:
             stream = self.source.text(opened)
             for _ in range(line - 1):
                 stream.readline()
-            return stream.readline(MOST_HINT_CHARS)
+            return stream.readline(MAX_LINE_CHARS)
 
     def _reader(self, lines: Iterable[str]) -> Reader:
         csv.field_size_limit(self.max_field_chars)

@@ -5,6 +5,10 @@ from __future__ import annotations
 from pathlib import Path
 
 import pytest
+from hypothesis import HealthCheck, given, settings
+from hypothesis import strategies as st
+from lakequeue.csv_dialect import Dialect
+from lakequeue.csv_file import CsvFile
 
 from tests.csv_loading import dry_run, read
 
@@ -124,6 +128,9 @@ def test_a_file_of_another_form_is_read_as_it_was_meant_and_says_so(
     [
         pytest.param("id|name\n1|Ann|x\n2|Bob\n", "--delimiter '|'", id="not every line alike"),
         pytest.param("a;b|c\n1;2|3\n", "--delimiter ';' or --delimiter '|'", id="two that divide"),
+        pytest.param('id;"Last, first";x\n1;a;2\n', "--delimiter ';'", id="a comma within a name"),
+        pytest.param("at:utc\n10:30\n11:45\n", "--delimiter ':'", id="times under a name with a colon"),
+        pytest.param("10:30\n11:45\n", "--delimiter ':'", id="times alone"),
     ],
 )
 def test_a_delimiter_without_clear_evidence_is_named_and_not_taken(
@@ -187,6 +194,43 @@ def test_a_short_row_amid_the_file_is_no_footer(tmp_path: Path, capsys: pytest.C
     assert "line 2: 1 fields, but the header names 2 columns\n" in told
 
 
+def test_rows_with_a_name_before_the_first_field_are_told_of(
+    tmp_path: Path, capsys: pytest.CaptureFixture[str]
+) -> None:
+    path = written(tmp_path, '"a","b"\n"1",1,"x"\n"2",2,"y"\n')
+    assert "as R writes it: --skip-lines 1 --no-header" in dry_run(path, capsys)[1]
+    assert read(path, "--skip-lines", "1", "--no-header").values() == [[1, 1, "x"], [2, 2, "y"]]
+
+
+def test_one_column_with_a_decimal_comma_is_told_of(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
+    path = written(tmp_path, "n\n1,5\n2,25\n")
+    assert "--delimiter ';' --decimal ," in dry_run(path, capsys, "--decimal", ",")[1]
+    assert read(path, "--decimal", ",", "--delimiter", ";").values() == [["1.5"], ["2.25"]]
+
+
+def test_one_column_without_a_header_is_not_divided_at_its_colons(tmp_path: Path) -> None:
+    assert read(written(tmp_path, "10:30\n11:45\n"), "--no-header").values() == [["10:30"], ["11:45"]]
+
+
+fields = st.text(st.sampled_from('ab,"\n\r \\'), max_size=4)
+ends = st.sampled_from(["\n", "\r\n", "\r"])
+
+
+@given(st.lists(st.lists(fields, min_size=2, max_size=2), min_size=1, max_size=60), ends)
+@settings(suppress_health_check=[HealthCheck.function_scoped_fixture], deadline=None)
+def test_rows_and_their_lines_are_those_of_an_editor(tmp_path: Path, table: list[list[str]], end: str) -> None:
+    text, starts = "a,b" + end, []
+    for row in table:
+        starts.append(len(text.replace("\r\n", "\n").replace("\r", "\n").split("\n")))
+        text += ",".join('"' + field.replace('"', '""') + '"' for field in row) + end
+    for dialect in (Dialect(), Dialect(comment="never"), Dialect(escape="|"), Dialect(header=True)):
+        file = CsvFile(written(tmp_path, text), dialect, max_field_chars=1_000)
+        blocks = list(file.blocks(7))
+        assert [list(row) for block in blocks for row in block.rows] == table
+        assert [line for block in blocks for line in block.lines] == starts
+        assert [block.first for block in blocks] == list(range(1, len(table) + 1, 7))
+
+
 def test_a_title_above_the_header_is_named(tmp_path: Path, capsys: pytest.CaptureFixture[str]) -> None:
     path = written(tmp_path, "Report\nid,name\n1,Ann\n")
     assert "--skip-lines 1" in dry_run(path, capsys)[1]
@@ -219,6 +263,8 @@ def test_quotes_after_a_blank_get_a_note_where_no_row_breaks(tmp_path: Path) -> 
 @pytest.mark.parametrize(
     ("content", "looks"),
     [
+        pytest.param("a@b.de,x\nb@c.de,y\n", "refused", id="an address"),
+        pytest.param("31.12.2024,x\n01.01.2025,y\n", "refused", id="a date that is not ISO 8601"),
         pytest.param("1,Ann\n2,Bob\n", "refused", id="an id and a name"),
         pytest.param("2024-01-01,x\n2024-01-02,y\n", "refused", id="a date"),
         pytest.param("2019,2020\n1,2\n", "noted", id="years"),
@@ -283,6 +329,11 @@ def test_names_that_make_no_sense_are_refused(
 ) -> None:
     code, told = dry_run(written(tmp_path, "id,name\n1,Ann\n"), capsys, *options)
     assert (code, says in told) == (1, True), told
+
+
+def test_marks_and_spaces_of_no_width_are_no_part_of_a_name(tmp_path: Path) -> None:
+    found = read(written(tmp_path, "\ufeff\ufeffid,\u200bx\xa0\n1,2\n"))
+    assert (list(found.types), "blanks around names" in found.said) == (["id", "x"], True)
 
 
 def test_the_values_of_a_dropped_column_are_not_looked_at(tmp_path: Path) -> None:
