@@ -7,6 +7,7 @@ from dataclasses import dataclass, field
 from typing import Literal
 
 from lakequeue.identifiers import TableName
+from lakequeue.problems import ValueProblem, quoted
 
 MAX_PARAMETERS = 255
 """Named parameters a Databricks statement may have (docs)."""
@@ -70,6 +71,7 @@ def identifier(name: str) -> Sql:
     """A quoted name; a backtick in it is doubled."""
     if "\x00" in name:
         raise ValueError("a name cannot hold a NUL character")
+    _refuse_variable(name)
     return Sql("`" + name.replace("`", "``") + "`")
 
 
@@ -86,7 +88,19 @@ def literal(text: str) -> Sql:
 
     Backslash and quote are escaped, as Spark reads them with its default `escapedStringLiterals=false`.
     """
+    _refuse_variable(text)
     return Sql("'" + text.replace("\\", "\\\\").replace("'", "\\'") + "'")
+
+
+def _refuse_variable(text: str) -> None:
+    """Spark replaces `${…}` anywhere in a statement's text by a variable's value (`spark.sql.variable.substitute`), in
+    names and literals, too. A table that others made may have such a column.
+
+    Raises:
+        ValueProblem: of the kind `bad_name`.
+    """
+    if "${" in text:
+        raise ValueProblem("bad_name", f"{quoted(text)} holds ${{, where Spark would substitute a variable")
 
 
 def sql(template: str, **parts: Sql) -> Sql:

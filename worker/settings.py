@@ -131,6 +131,8 @@ def _read(kind: Any, text: str, limits: Mapping[str, Any]) -> Any:
                 raise ValueError(
                     'expected a JSON object of strings, such as {"delta.autoOptimize.autoCompact": "true"}'
                 )
+            if any("${" in each for each in (*loaded, *loaded.values())):
+                raise ValueError("a property cannot hold ${, since Spark substitutes a variable there")
             return loaded
         case _:
             if text not in limits.get("one_of", (text,)):

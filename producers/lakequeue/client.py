@@ -2,10 +2,12 @@
 
 from __future__ import annotations
 
+import copyreg
+import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property
+from functools import cached_property, lru_cache
 from math import isnan
 from typing import TYPE_CHECKING, Any, Literal, overload
 from uuid import uuid4
@@ -23,11 +25,12 @@ from lakequeue.errors import (
     QueueFull,
     UnknownJob,
 )
-from lakequeue.handle import Handle
-from lakequeue.identifiers import check_job_id
+from lakequeue.handle import Handle, id_of
+from lakequeue.job_model import JobModel
 from lakequeue.jobs import Delete, Job, Read, Update, Write, parse_job
 from lakequeue.limits import check_size, too_long
 from lakequeue.listening import Listener
+from lakequeue.problems import Problems
 from lakequeue.scripts import read_script
 from lakequeue.settings import Settings
 from lakequeue.unreachable import reachable, unreachable
@@ -41,6 +44,8 @@ __all__ = ["Handle", "Queue"]
 
 CHUNK_JOBS = 500
 CHUNK_BYTES = 1_000_000
+FULL_PAUSE_S = 0.2
+"""How often it is looked whether a full queue has room again."""
 
 
 class Queue:
@@ -90,46 +95,64 @@ class Queue:
 
         return Ledger(self._redis, life_s=self.settings.load_remembered_s)
 
-    def write(self, table: str, data: Sequence[Mapping[str, Any]] | Mapping[str, Any], **fields: Any) -> Handle:
+    def write(
+        self,
+        table: str,
+        data: Sequence[Mapping[str, Any]] | Mapping[str, Any],
+        *,
+        wait_s: float = 0,
+        **fields: Any,
+    ) -> Handle:
         """Enqueue rows to append, or with `mode="upsert"` or `"insert_if_absent"` and `key_columns` to merge by key.
 
-        `fields` are those of `Write`, such as `auto_create` and `schema_definition`.
+        `fields` are those of `Write`, such as `auto_create` and `schema_definition`; `wait_s` is as for `enqueue`.
         """
-        return self.enqueue(_build(Write, {"table": table, "data": data, **fields}))
+        return self.enqueue(_build(Write, {"table": table, "data": data, **fields}), wait_s=wait_s)
 
-    def update(self, table: str, **fields: Any) -> Handle:
+    def update(self, table: str, *, wait_s: float = 0, **fields: Any) -> Handle:
         """Enqueue an update of the rows of one key, `key={"id": 7}, updates={"state": "paid"}`, or of many keys.
 
         Many are `rows=[{"key": {…}, "updates": {…}}, …]`; `fields` are those of `Update`, such as `must_exist`.
         """
-        return self.enqueue(_build(Update, {"table": table, **fields}))
+        return self.enqueue(_build(Update, {"table": table, **fields}), wait_s=wait_s)
 
-    def delete(self, table: str, **fields: Any) -> Handle:
+    def delete(self, table: str, *, wait_s: float = 0, **fields: Any) -> Handle:
         """Enqueue a delete of the rows of one key, `key={"id": 7}`, or of many, `keys=[{"id": 7}, …]`.
 
         It is soft unless `soft=False`; `fields` are those of `Delete`, such as `must_exist`.
         """
-        return self.enqueue(_build(Delete, {"table": table, **fields}))
+        return self.enqueue(_build(Delete, {"table": table, **fields}), wait_s=wait_s)
 
-    def read(self, table: str, **fields: Any) -> Handle:
-        """Enqueue a read; `fields` are those of `Read`."""
-        return self.enqueue(_build(Read, {"table": table, **fields}))
+    def read(self, table: str, *, wait_s: float = 0, **fields: Any) -> Handle:
+        """Enqueue a read; `fields` are those of `Read`. Its `after` takes an id or a handle."""
+        return self.enqueue(_build(Read, {"table": table, **fields}), wait_s=wait_s)
 
-    def enqueue(self, job: Job | Mapping[str, Any]) -> Handle:
+    def enqueue(self, job: Job | Mapping[str, Any], *, wait_s: float = 0) -> Handle:
         """Enqueue one job. A job whose id is known already is not sent again: its handle is returned.
+
+        Args:
+            wait_s: how many seconds to wait for room in a full queue.
 
         Raises:
             InvalidJob: with located errors; nothing was sent.
             JobConflict: the id is known with another payload.
-            QueueFull: by length or by memory; try again later.
+            QueueFull: by length or by memory, also after `wait_s`; try again later.
             QueueUnreachable: Redis did not answer for seconds; whether the job was queued is not known, so enqueue it
                 again with the id in `details["ids"]`: if it was queued, that adds nothing.
         """
+        until = time.monotonic() + checked_seconds(wait_s, "wait_s")
         encoded = self._encode(job)
-        (answer,) = self._send([encoded])
-        if error := self._refusal(encoded, answer):
-            raise error
-        return Handle(self, encoded.id, known=answer == "known")
+        while True:
+            try:
+                (answer,) = self._send([encoded])
+                error = self._refusal(encoded, answer)
+            except QueueFull as exc:
+                error = exc
+            if error is None:
+                return Handle(self, encoded.id, known=answer == "known")
+            if not isinstance(error, QueueFull) or time.monotonic() >= until:
+                raise error
+            time.sleep(min(FULL_PAUSE_S, wait_s))
 
     @overload
     def enqueue_many(
@@ -164,6 +187,9 @@ class Queue:
             InvalidJob, JobConflict, QueueFull, QueueUnreachable: as `enqueue`; the jobs whose handles were not yielded
                 were not sent, but for those in `details["ids"]`, of which it is not known.
         """
+        checked_seconds(wait_s, "wait_s")
+        if isinstance(jobs, str | bytes | Mapping | JobModel) or not isinstance(jobs, Iterable):
+            raise InvalidArgument(f"enqueue_many takes many jobs, such as a list of them, not {type(jobs).__name__}")
         chunk: list[tuple[int, wire.Encoded | InvalidJob]] = []
         size, index = 0, -1
         source = iter(jobs)
@@ -195,34 +221,43 @@ class Queue:
                 yield from self._flush(chunk, on_error, wait_s)
                 chunk, size = [], 0
 
-    def job(self, job_id: str) -> Handle:
-        """The handle of a job enqueued earlier, here or elsewhere. Asks nothing yet.
+    def job(self, job: str | Handle) -> Handle:
+        """The handle of a job enqueued earlier, here or elsewhere, by its id or another handle. Asks nothing yet.
 
         Raises:
-            ValueError: no job can have this id.
+            InvalidArgument: no job can have this id.
         """
-        return Handle(self, check_job_id(job_id))
+        return Handle(self, id_of(job), known=isinstance(job, Handle) and job.known)
 
-    def statuses(self, job_ids: Sequence[str]) -> list[outcomes.Status | None]:
-        """The states of many jobs in one round trip, in order; None for an unknown id."""
+    def statuses(self, jobs: Iterable[str | Handle]) -> list[outcomes.Status | None]:
+        """The states of many jobs, by ids or handles, in one round trip and in order; None for an unknown one.
+
+        Raises:
+            InvalidArgument: no job can have one of these ids.
+        """
+        if isinstance(jobs, str | bytes) or not isinstance(jobs, Iterable):
+            raise InvalidArgument("statuses takes many ids or handles, such as a list of them")
+        job_ids = [id_of(each) for each in jobs]
         with reachable(self._redis):
-            found = self._redis.mget([keys.record(check_job_id(i)) for i in job_ids]) if job_ids else []
+            found: list[Any] = self._redis.mget([keys.record(each) for each in job_ids]) if job_ids else []
         return [
             None if raw is None else outcomes.status_of(job_id, outcomes.load(raw))
             for job_id, raw in zip(job_ids, found, strict=True)
         ]
 
-    def record(self, job_id: str) -> dict[str, Any]:
+    def record(self, job: str | Handle) -> dict[str, Any]:
         """A job's stored record as it is.
 
         Raises:
             UnknownJob: no job of this id is known (any more).
+            InvalidArgument: no job can have this id.
         """
+        job_id = id_of(job)
         with reachable(self._redis):
             raw: Any = self._redis.get(keys.record(job_id))
         return self._known(job_id, raw)
 
-    def wait(self, job_id: str, timeout_s: float | None = None) -> dict[str, Any]:
+    def wait(self, job: str | Handle, timeout_s: float | None = None) -> dict[str, Any]:
         """Wait until a job is finished and return its record. A Redis that goes away meanwhile is waited for.
 
         Raises:
@@ -230,7 +265,8 @@ class Queue:
             QueueClosed: another thread closed this Queue.
             QueueUnreachable: Redis does not answer, at first, at the deadline or for minutes.
         """
-        deadline = deadline_after(timeout_s)
+        job_id = id_of(job)
+        deadline = None if timeout_s is None else time.monotonic() + checked_seconds(timeout_s, "a timeout")
         record = self.record(job_id)
         if record["status"] in outcomes.FINAL:
             return record
@@ -251,7 +287,7 @@ class Queue:
         return outcomes.load(raw)
 
     def _encode(self, job: Job | Mapping[str, Any]) -> wire.Encoded:
-        checked = parse_job(job) if isinstance(job, Mapping) else job
+        checked = _checked(job)
         encoded = wire.encode(checked, job_id=checked.id or str(uuid4()), now=datetime.now(UTC))
         check_size(checked, encoded, self.settings.max_job_bytes)
         return encoded
@@ -292,7 +328,7 @@ class Queue:
                 full = full or too_long(encoded[len(answers)])
                 if time.monotonic() < deadline:
                     full = None
-                    time.sleep(min(0.2, wait_s))
+                    time.sleep(min(FULL_PAUSE_S, wait_s))
         yield from self._answer(chunk, answers, on_error)
         if full is not None:
             raise full
@@ -332,15 +368,53 @@ class Queue:
         return None
 
 
-def deadline_after(timeout_s: float | None) -> float | None:
-    """By `time.monotonic`."""
-    if timeout_s is None:
-        return None
-    if not isinstance(timeout_s, int | float) or isnan(timeout_s):
-        raise InvalidArgument("a timeout is a number of seconds, or None to wait without one")
-    return time.monotonic() + timeout_s
+def _checked(job: object) -> Job:
+    if isinstance(job, Write | Update | Delete | Read):
+        return job
+    if isinstance(job, Mapping):
+        return parse_job(job)
+    problems = Problems()
+    msg = f"takes a Write, Update, Delete or Read, or a mapping of its fields, not {type(job).__name__}"
+    problems.add("wrong_type", (), f"{msg}; JSON text is read by parse_job" if isinstance(job, str | bytes) else msg)
+    raise problems.as_invalid_job("a job")
+
+
+def checked_seconds(given: float, what: str) -> float:
+    if not isinstance(given, int | float) or isnan(given):
+        raise InvalidArgument(f"{what} is a number of seconds, not {type(given).__name__}")
+    return given
 
 
 def _build(model: type[Job], fields: dict[str, Any]) -> Job:
     kind = model.__name__.lower()
     return parse_job({"kind": kind, **fields})
+
+
+class _QueueOfEnvironment:
+    """What unpickled handles ask: the queue of `LAKEQUEUE_REDIS_URL`, opened when the first of them asks."""
+
+    def record(self, job_id: str) -> dict[str, Any]:
+        return self._open().record(job_id)
+
+    def wait(self, job_id: str, timeout_s: float | None = None) -> dict[str, Any]:
+        return self._open().wait(job_id, timeout_s)
+
+    def _open(self) -> Queue:
+        url = os.environ.get("LAKEQUEUE_REDIS_URL")
+        if not url:
+            raise InvalidArgument(
+                "this handle was unpickled and knows no queue: bind it by queue.job(handle), or set LAKEQUEUE_REDIS_URL"
+            )
+        return _queue_of(url)
+
+
+@lru_cache(maxsize=4)
+def _queue_of(url: str) -> Queue:
+    return Queue(url)
+
+
+def _unpickled(job_id: str, known: bool) -> Handle:
+    return Handle(_QueueOfEnvironment(), job_id, known=known)
+
+
+copyreg.pickle(Handle, lambda handle: (_unpickled, (handle.id, handle.known)))

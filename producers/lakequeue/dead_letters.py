@@ -10,7 +10,7 @@ from typing import TYPE_CHECKING
 
 from lakequeue.connections import Client
 from lakequeue.dead_store import LOOKED_AT, DeadStore, Found, Wanted
-from lakequeue.errors import JobConflict, LakequeueError, UnknownLetter
+from lakequeue.errors import InvalidArgument, JobConflict, LakequeueError, UnknownLetter
 from lakequeue.handle import Handle
 from lakequeue.identifiers import TableName
 from lakequeue.letters import DeadLetter
@@ -49,12 +49,13 @@ class DeadLetters:
         self._queue = queue
         self._store = DeadStore(client)
 
-    def get(self, letter_id: str) -> DeadLetter:
-        """One letter, with its payload.
+    def get(self, job: str | Handle) -> DeadLetter:
+        """The letter of a job, by its id or handle, with its payload.
 
         Raises:
             UnknownLetter, QueueUnreachable.
         """
+        letter_id = _letter_id(job)
         (letter,) = self._store.read([letter_id])
         if letter is None:
             raise _unknown(letter_id)
@@ -63,7 +64,7 @@ class DeadLetters:
     def list(
         self,
         *,
-        ids: Iterable[str] | None = None,
+        ids: Iterable[str | Handle] | None = None,
         table: str | None = None,
         error: str | None = None,
         older_than_s: float | None = None,
@@ -88,7 +89,7 @@ class DeadLetters:
     def select(
         self,
         *,
-        ids: Iterable[str] | None = None,
+        ids: Iterable[str | Handle] | None = None,
         table: str | None = None,
         error: str | None = None,
         older_than_s: float | None = None,
@@ -101,7 +102,7 @@ class DeadLetters:
             older_than_s: only those that failed at least so long ago.
 
         Raises:
-            ValueError: the table's name is none.
+            InvalidArgument: no table can have this name.
             QueueUnreachable.
         """
         wanted = self._wanted(ids, table, error, older_than_s, newer_than_s)
@@ -109,7 +110,7 @@ class DeadLetters:
             wanted = replace(wanted, last=self._store.newest())
         return Selection(self._queue, self._store, wanted)
 
-    def replay(self, letter_id: str, *, force: bool = False) -> Handle:
+    def replay(self, job: str | Handle, *, force: bool = False) -> Handle:
         """Enqueue a letter's job again, as a new job that points back to it; the letter is gone with that.
 
         The new id is derived from the old one: a letter that was replayed already gives the handle of that replay,
@@ -121,23 +122,25 @@ class DeadLetters:
             InvalidJob: the payload is no valid job.
             QueueFull, QueueUnreachable: as `Queue.enqueue`; the letter stays.
         """
+        letter_id = _letter_id(job)
         (done,) = self.select(ids=[letter_id]).replay(force=force)
         if done.handle is None:
             raise done.error or _unknown(letter_id)
         return done.handle
 
-    def drop(self, letter_id: str) -> None:
+    def drop(self, job: str | Handle) -> None:
         """Forget a letter and its payload, for good.
 
         Raises:
             UnknownLetter, QueueUnreachable.
         """
+        letter_id = _letter_id(job)
         if not self._store.drop([(letter_id, "")]):
             raise _unknown(letter_id)
 
     def _wanted(
         self,
-        ids: Iterable[str] | None,
+        ids: Iterable[str | Handle] | None,
         table: str | None,
         error: str | None,
         older_than_s: float | None,
@@ -145,12 +148,25 @@ class DeadLetters:
     ) -> Wanted:
         now = 0.0 if older_than_s is None and newer_than_s is None else self._store.now()
         return Wanted(
-            ids=None if ids is None else tuple(dict.fromkeys(ids)),
+            ids=None if ids is None else tuple(dict.fromkeys(map(_letter_id, _several(ids)))),
             table=str(TableName.parse(table)) if table else "",
             error=error.upper() if error else "",
             after="-inf" if newer_than_s is None else f"{now - newer_than_s:.6f}",
             last="+inf" if older_than_s is None else f"{now - older_than_s:.6f}",
         )
+
+
+def _letter_id(job: str | Handle) -> str:
+    """Of any text: the letter of a message that was no job has the id that its sender gave it."""
+    if isinstance(job, str | Handle):
+        return job.id if isinstance(job, Handle) else job
+    raise InvalidArgument(f"a dead letter is named by its job's id or handle, not by {type(job).__name__}")
+
+
+def _several(ids: Iterable[str | Handle]) -> Iterable[str | Handle]:
+    if isinstance(ids, str | bytes) or not isinstance(ids, Iterable):
+        raise InvalidArgument("ids takes many ids or handles, such as a list of them")
+    return ids
 
 
 class Selection:

@@ -5,6 +5,7 @@ from dataclasses import dataclass
 from functools import lru_cache
 from typing import NewType
 
+from lakequeue.errors import InvalidArgument
 from lakequeue.problems import quoted
 
 JobId = NewType("JobId", str)
@@ -41,7 +42,7 @@ class TableName:
     def parse(cls, text: str) -> "TableName":
         """`catalog.schema.table`, each part plain or in backticks."""
         if not isinstance(text, str):
-            raise ValueError(f"a table is written catalog.schema.table, not as {quoted(text)}")
+            raise InvalidArgument(f"a table is written catalog.schema.table, not as {quoted(text)}")
         return _parse_table(text)
 
     @classmethod
@@ -54,7 +55,7 @@ class TableName:
 def _parse_table(text: str) -> TableName:
     parts = [_without_backticks(part) for part in text.split(".")]
     if len(parts) != 3:
-        raise ValueError(f"a table is written catalog.schema.table; {quoted(text)} has {len(parts)} parts")
+        raise InvalidArgument(f"a table is written catalog.schema.table; {quoted(text)} has {len(parts)} parts")
     return TableName(*parts)
 
 
@@ -70,7 +71,7 @@ def _without_backticks(part: str) -> str:
 def check_object_name(name: object, what: str) -> str:
     """The lowercase form of a catalog's, schema's or table's name; ValueError if Unity Catalog refuses it."""
     if not isinstance(name, str):
-        raise ValueError(f"a {what} name is a string, not {quoted(name)}")
+        raise InvalidArgument(f"a {what} name is a string, not {quoted(name)}")
     lower = name.lower()
     _check(lower, f"{what} name", _NOT_IN_OBJECTS)
     return lower
@@ -80,24 +81,27 @@ def check_object_name(name: object, what: str) -> str:
 def check_column_name(name: str) -> str:
     """The name itself, in its own case: columns keep theirs, though they compare without it."""
     if not isinstance(name, str):
-        raise ValueError(f"a column name is a string, not {quoted(name)}")
+        raise InvalidArgument(f"a column name is a string, not {quoted(name)}")
     _check(name, "column name", _NOT_IN_COLUMNS)
     return name
 
 
 def check_job_id(text: str) -> JobId:
     if not isinstance(text, str) or not _JOB_ID.fullmatch(text):
-        raise ValueError("a job id is 1 to 255 visible characters, without blanks, quotes, backslashes and < > &")
+        raise InvalidArgument("a job id is 1 to 255 visible characters, without blanks, quotes, backslashes and < > &")
     return JobId(text)
 
 
 def _check(name: str, what: str, forbidden: re.Pattern[str]) -> None:
     if not name:
-        raise ValueError(f"a {what} cannot be empty")
+        raise InvalidArgument(f"a {what} cannot be empty")
     if len(name) > MAX_NAME_CHARS:
-        raise ValueError(f"a {what} has at most {MAX_NAME_CHARS} characters, this one {len(name)}")
+        raise InvalidArgument(f"a {what} has at most {MAX_NAME_CHARS} characters, this one {len(name)}")
+    if "${" in name:
+        # Spark puts a variable's value there, in names too: spark.sql.variable.substitute is on by default.
+        raise InvalidArgument(f"a {what} cannot hold ${{, since Spark substitutes a variable there: {quoted(name)}")
     if found := forbidden.search(name):
-        raise ValueError(f"a {what} cannot hold {_spelled(found[0])}: {quoted(name)}")
+        raise InvalidArgument(f"a {what} cannot hold {_spelled(found[0])}: {quoted(name)}")
 
 
 def _spelled(character: str) -> str:

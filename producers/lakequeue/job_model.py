@@ -8,6 +8,7 @@ from pydantic import (
     BaseModel,
     ConfigDict,
     Field,
+    GetJsonSchemaHandler,
     JsonValue,
     ModelWrapValidatorHandler,
     StringConstraints,
@@ -15,7 +16,8 @@ from pydantic import (
     ValidationInfo,
     model_validator,
 )
-from pydantic_core import InitErrorDetails, PydanticCustomError
+from pydantic.json_schema import JsonSchemaValue
+from pydantic_core import CoreSchema, InitErrorDetails, PydanticCustomError
 
 from lakequeue.encoding import Values
 from lakequeue.errors import InvalidJob
@@ -26,6 +28,10 @@ from lakequeue.typed_values import recognised
 Op = Literal["write", "update", "delete", "read"]
 Actor = Annotated[str, StringConstraints(min_length=1, max_length=255)]
 CheckedJobId = Annotated[JobId, AfterValidator(check_job_id)]
+
+
+_DOTTED = r"^[^.]+\.[^.]+\.[^.]+$"
+"""A table as `catalog.schema.table`, in a JSON schema."""
 
 
 class JobModel(BaseModel):
@@ -41,6 +47,9 @@ class JobModel(BaseModel):
 
     known_fields: ClassVar[frozenset[str]]
     """Every name that a field may be given by."""
+
+    as_text: ClassVar[frozenset[str]] = frozenset()
+    """Lists that may be given as text with commas between."""
 
     kind: Op
     catalog: str
@@ -60,6 +69,27 @@ class JobModel(BaseModel):
         super().__pydantic_init_subclass__(**kwargs)
         aliases = {field.alias for field in cls.model_fields.values() if field.alias}
         cls.known_fields = frozenset(cls.model_fields) | aliases
+
+    @classmethod
+    def __get_pydantic_json_schema__(cls, core: CoreSchema, handler: GetJsonSchemaHandler) -> JsonSchemaValue:
+        """The forms that a job takes beside the one that it is kept in: a dotted table, lists as text."""
+        schema = handler.resolve_ref_schema(handler(core))
+        fields = schema["properties"]
+        schema["required"] = [name for name in schema["required"] if name not in ("catalog", "schema")]
+        schema["anyOf"] = [
+            {"required": ["catalog", "schema"]},
+            {
+                "not": {"anyOf": [{"required": ["catalog"]}, {"required": ["schema"]}]},
+                "properties": {"table": {"pattern": _DOTTED}},
+            },
+        ]
+        for name in cls.as_text:
+            field = fields[name]
+            text = {"type": "string"}
+            item = text if field["items"] == text else {"anyOf": [text, field["items"]]}
+            forms = [text, {"type": "array", "items": item}]
+            fields[name] = {"title": field["title"], "default": field["default"], "anyOf": forms}
+        return schema
 
     def __init__(self, /, **given: object) -> None:
         try:

@@ -1,7 +1,7 @@
 """The four kinds of job a caller can enqueue, validated when they are made."""
 
 from collections.abc import Mapping, Sequence
-from typing import TYPE_CHECKING, Annotated, Literal, cast
+from typing import TYPE_CHECKING, Annotated, ClassVar, Literal, cast
 
 from pydantic import AfterValidator, Field, JsonValue, SkipValidation, ValidationError
 
@@ -9,6 +9,7 @@ from lakequeue.changes import Change, check_changes
 from lakequeue.definitions import SchemaColumn, check_definition
 from lakequeue.encoding import Values
 from lakequeue.errors import InvalidJob
+from lakequeue.handle import Handle, id_of
 from lakequeue.identifiers import check_column_name
 from lakequeue.job_model import CheckedJobId, JobModel, Op, invalid_job
 from lakequeue.json_text import read_json
@@ -46,6 +47,7 @@ ColumnName = Annotated[str, AfterValidator(check_column_name)]
 class Write(JobModel):
     """Insert rows; with a `mode` that looks for them by key, only those that are new, or update the others."""
 
+    as_text: ClassVar[frozenset[str]] = frozenset({"key_columns"})
     kind: Literal["write"] = "write"
     mode: Mode = "append"
     """`append` inserts what it is given; `upsert` updates rows whose key is in the table and inserts the rest;
@@ -63,7 +65,8 @@ class Write(JobModel):
         def __init__(
             self, *, table: str, data: Mapping[str, object] | Sequence[Mapping[str, object]],
             mode: Mode = "append", key_columns: Sequence[str] | str | None = None,
-            catalog: str | None = None, schema_: str | None = None, auto_create: bool = False,
+            catalog: str | None = None, schema: str | None = None, schema_: str | None = None,
+            auto_create: bool = False,
             schema_definition: Sequence[Mapping[str, object] | SchemaColumn] | None = None,
             actor: str | None = None, id: str | None = None, kind: Literal["write"] = "write",
         ) -> None: ...  # fmt: skip
@@ -128,7 +131,7 @@ class Update(JobModel):
             key_value: object = None, updates: Mapping[str, object] | None = None,
             rows: Sequence[Mapping[str, Mapping[str, object]] | Change] | None = None,
             must_exist: bool = False, include_deleted: bool = False,
-            catalog: str | None = None, schema_: str | None = None,
+            catalog: str | None = None, schema: str | None = None, schema_: str | None = None,
             actor: str | None = None, id: str | None = None, kind: Literal["update"] = "update",
         ) -> None: ...  # fmt: skip
 
@@ -190,7 +193,7 @@ class Delete(JobModel):
             self, *, table: str, key: Mapping[str, object] | None = None, key_column: str | None = None,
             key_value: object = None, keys: Sequence[Mapping[str, object]] | None = None,
             soft: bool = True, must_exist: bool = False,
-            catalog: str | None = None, schema_: str | None = None,
+            catalog: str | None = None, schema: str | None = None, schema_: str | None = None,
             actor: str | None = None, id: str | None = None, kind: Literal["delete"] = "delete",
         ) -> None: ...  # fmt: skip
 
@@ -251,6 +254,7 @@ def _one_key_fields(job: Update | Delete) -> dict[str, JsonValue]:
 class Read(JobModel):
     """Select rows."""
 
+    as_text: ClassVar[frozenset[str]] = frozenset({"columns", "order_by"})
     kind: Literal["read"] = "read"
     columns: SkipValidation[tuple[str, ...]] = EVERY_COLUMN
     """Names in order; `*` alone is every column but `_job_id`."""
@@ -260,7 +264,7 @@ class Read(JobModel):
     limit: int = Field(default=DEFAULT_LIMIT, ge=0, le=MAX_LIMIT)
     offset: int = Field(default=0, ge=0, le=2**31 - 1)
     after: CheckedJobId | None = None
-    """A job that has to reach any final state first."""
+    """A job, by its id or handle, that has to reach any final state first."""
     include_deleted: bool = False
 
     if TYPE_CHECKING:
@@ -269,13 +273,15 @@ class Read(JobModel):
             self, *, table: str, columns: Sequence[str] | str | None = None,
             filters: Sequence[Mapping[str, object] | Filter] | None = None,
             order_by: Sequence[str | OrderBy] | str | None = None, limit: int = DEFAULT_LIMIT,
-            offset: int = 0, after: str | None = None, include_deleted: bool = False,
-            catalog: str | None = None, schema_: str | None = None,
+            offset: int = 0, after: str | Handle | None = None, include_deleted: bool = False,
+            catalog: str | None = None, schema: str | None = None, schema_: str | None = None,
             actor: str | None = None, id: str | None = None, kind: Literal["read"] = "read",
         ) -> None: ...  # fmt: skip
 
     @classmethod
     def _check_own(cls, fields: dict[str, object], values: Values, problems: Problems) -> None:
+        if isinstance(fields.get("after"), Handle):
+            fields["after"] = id_of(cast("Handle", fields["after"]))
         if "columns" in fields:
             fields["columns"] = check_columns(fields["columns"], problems)
         if "filters" in fields:

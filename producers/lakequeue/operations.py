@@ -13,7 +13,8 @@ from typing import TYPE_CHECKING, Any, Literal
 from lakequeue import keys, outcomes, wire
 from lakequeue.connections import Client
 from lakequeue.errors import UnknownJob
-from lakequeue.identifiers import TableName, check_job_id
+from lakequeue.handle import Handle, id_of
+from lakequeue.identifiers import TableName
 from lakequeue.job_states import JobHistory, JobState, history_of, job_state
 from lakequeue.keys import Lane
 from lakequeue.overviews import Overviews
@@ -146,22 +147,24 @@ class Operations:
         rank = {"STARTED": 0, "RETRY": 1, "QUEUED": 2}
         return sorted(found, key=lambda job: rank.get(job.state, 3))  # stable: within a state as it was
 
-    def history(self, job_id: str) -> JobHistory:
+    def history(self, job: str | Handle) -> JobHistory:
         """What happened to a job.
 
         Raises:
             UnknownJob.
-            ValueError: no job can have this id.
+            InvalidArgument: no job can have this id.
         """
+        job_id = id_of(job)
         with reachable(self._redis):
-            (raw,) = self._records(keys=[], args=[check_job_id(job_id)])
+            (raw,) = self._records(keys=[], args=[job_id])
         letter = next(iter(self._queue.dead_letters.list(ids=[job_id]).letters), None)
         if raw is None and letter is None:
             raise UnknownJob(f"no job {job_id} is known: it was never enqueued here, or its result has expired")
         return history_of(job_id, outcomes.load(raw) if raw else {"status": "FAILURE"}, letter)
 
-    def due(self, job_id: str) -> datetime | None:
+    def due(self, job: str | Handle) -> datetime | None:
         """When a delayed job may begin; None if it is not, or no longer, delayed."""
+        job_id = id_of(job)
         with reachable(self._redis):
             at: float | None = self._redis.zscore(keys.ETA, job_id)
         return None if at is None else datetime.fromtimestamp(at, UTC)
@@ -265,14 +268,16 @@ class Operations:
         with reachable(self._redis):
             return bool(script(keys=[], args=[name, keys.partition_of(name)]))
 
-    def cancel(self, job_id: str) -> str:
+    def cancel(self, job: str | Handle) -> str:
         """Cancel a job that has not begun, or waits for another try. Returns the state it was in: QUEUED or RETRY if it
         is cancelled now, else the one in which it is left.
 
         Raises:
             UnknownJob.
+            InvalidArgument: no job can have this id.
         """
-        (state,) = self._revoke([check_job_id(job_id)], "cancelled")
+        job_id = id_of(job)
+        (state,) = self._revoke([job_id], "cancelled")
         if state == "UNKNOWN":
             raise UnknownJob(f"no job {job_id} is known: it was never enqueued here, or its result has expired")
         return state

@@ -45,7 +45,7 @@ def integer_encoder(kind: str) -> Encode:
             match = _INTEGER.fullmatch(text)
             if not match:
                 what = "text" if text is value else "Decimal"
-                raise ValueProblem("bad_format", f"{kind} takes a whole number, as in 42; the {what} is none")
+                raise ValueProblem("bad_format", f"{kind} takes a whole number, as in 42; the {what} is not one")
             digits = match[2].lstrip("0") or "0"
             number = int(match[1] + digits) if len(digits) <= 19 else high + 1
         else:
@@ -99,7 +99,7 @@ def _real(kind: str, value: JsonValue) -> float:
         return float(text)
     match = _NUMBER.fullmatch(text)
     if not match:
-        raise ValueProblem("bad_format", f"{kind} takes a number, NaN, Infinity or -Infinity; the text is none of them")
+        raise ValueProblem("bad_format", f"{kind} takes a number, NaN, Infinity or -Infinity; the text is no such")
     number = float(text)
     if not isfinite(number):
         raise ValueProblem("out_of_range", f"larger than any {kind}")
@@ -160,7 +160,7 @@ def decimal_encoder(column_type: columns.Decimal) -> Encode:
             raise wrong_type(sql, 'a whole number, a Decimal or text such as "9.90"', value)
         match = _NUMBER.fullmatch(text)
         if not match:
-            raise ValueProblem("bad_format", f'{sql} takes a number such as "9.90"; the text is none')
+            raise ValueProblem("bad_format", f'{sql} takes a number such as "9.90"; the text is not one')
         sign, before, after, exponent = match.groups()
         point = len(before) + (int(exponent) if exponent else 0)
         digits = before + (after or "")

@@ -54,7 +54,8 @@ def reachable(client: Client) -> Iterator[None]:
         yield
     except OutOfMemoryError as exc:
         raise QueueFull(
-            f"Redis at {client.address} is at its maxmemory; try again when workers have caught up"
+            f"Redis at {client.address} is at its maxmemory; try again when workers have caught up, "
+            "or enqueue with wait_s"
         ) from exc
     except (RedisError, OSError) as exc:
         if isinstance(exc, LakequeueError):  # JobTimeout is an OSError

@@ -47,7 +47,7 @@ def test_a_chain_copies_values_of_every_type(
 ) -> None:
     types, rows = example
     source, copy = (f"types.copied.t_{uuid4().hex}" for _ in range(2))
-    made = {"auto_create": True, "schema_definition": definition(types)}
+    made: dict[str, Any] = {"auto_create": True, "schema_definition": definition(types)}
     assert system.queue.write(source, rows, **made).result(timeout=30).count == len(rows)
     read = app.signature("records.read", kwargs={"table": source})
     for into in (made, {}):  # with the types that the sender gives, and with those of the table

@@ -145,7 +145,7 @@ def drive(queue: Queue, client: redis.Redis, warehouse: LocalWarehouse, worker: 
     def write(*rows: dict[str, Any], **more: Any) -> Handle:
         return queue.write(table, list(rows), **more)
 
-    made = {"auto_create": True, "schema_definition": COLUMNS}
+    made: dict[str, Any] = {"auto_create": True, "schema_definition": COLUMNS}
     assert ends(write(row("insert"), **made)) == "SUCCESS"
     assert ends(queue.write(keyed, [row("keyed")], key_columns=["note"], mode="upsert", **made)) == "SUCCESS"
     assert ends(queue.update(table, key={"id": 1}, updates={"note": planted("update")})) == "SUCCESS"

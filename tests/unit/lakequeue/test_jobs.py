@@ -346,7 +346,7 @@ def test_a_misspelt_field_is_told_its_name() -> None:
 def test_a_message_names_job_table_row_and_column() -> None:
     refused = refusal({"kind": "write", **TABLE, "schema_definition": COLUMNS, "data": [{"id": 1}] * 7 + [{"id": "x"}]})
     assert refused.message == (
-        "write main.sales.orders: data[7].id: BIGINT takes a whole number, as in 42; the text is none"
+        "write main.sales.orders: data[7].id: BIGINT takes a whole number, as in 42; the text is not one"
     )
     assert refused.to_dict() == {"error": True, "message": refused.message, "details": refused.details}
 

@@ -192,7 +192,7 @@ MISFITS: dict[str, tuple[str, object, str]] = {
     "Decimal in BOOLEAN": ("BOOLEAN", Decimal(1), "not a Decimal"),
     "Decimal in BINARY": ("BINARY", Decimal(1), "not a Decimal"),
     "date in BINARY": ("BINARY", date(2024, 1, 1), "not a date"),
-    "fraction in BIGINT": ("BIGINT", Decimal("1.5"), "the Decimal is none"),
+    "fraction in BIGINT": ("BIGINT", Decimal("1.5"), "the Decimal is not one"),
     "Infinity in DECIMAL": ("DECIMAL(9,2)", inf, "not Infinity"),
     "Decimal in MAP": ("MAP<STRING, STRING>", Decimal(1), "not a Decimal"),
     "Decimal in STRUCT": ("STRUCT<a: INT>", Decimal(1), "not a Decimal"),

@@ -3,6 +3,7 @@
 from __future__ import annotations
 
 import json
+from collections.abc import Callable
 
 import pytest
 import sqlglot
@@ -11,6 +12,7 @@ from hypothesis import strategies as st
 from lakequeue import Read, TableName, Write, parse_job
 from lakequeue.columns import parse_type
 from lakequeue.errors import InvalidJob
+from lakequeue.problems import ValueProblem
 from sqlglot import exp
 
 from tasks import statements
@@ -38,14 +40,14 @@ def addition(job_id: str, job: Write, target: Table) -> Addition:
 ORDERS = table(("id", "BIGINT"), ("amount", "DECIMAL(10,2)"), ("note", "STRING"))
 
 
-@given(st.text(min_size=1).filter(lambda name: "\x00" not in name))
+@given(st.text(min_size=1).filter(lambda name: "\x00" not in name and "${" not in name))
 def test_an_identifier_is_read_back_as_one_name(name: str) -> None:
     parsed = sqlglot.parse_one(f"SELECT {identifier(name)} FROM t", dialect="databricks")
     (column,) = parsed.find_all(exp.Column)
     assert column.name == name
 
 
-@given(st.text())
+@given(st.text().filter(lambda text: "${" not in text))
 def test_a_literal_is_read_back_as_one_string(text: str) -> None:
     parsed = sqlglot.parse_one(f"SELECT {literal(text)}", dialect="databricks")
     assert isinstance(parsed, exp.Select)
@@ -53,6 +55,13 @@ def test_a_literal_is_read_back_as_one_string(text: str) -> None:
     assert isinstance(value, exp.Literal)
     assert value.is_string
     assert value.this == text
+
+
+@pytest.mark.parametrize("written", [identifier, literal])
+def test_no_variable_of_spark_gets_into_a_statement(written: Callable[[str], Sql]) -> None:
+    """Not by a table that others made, either."""
+    with pytest.raises(ValueProblem, match=r"holds \$\{, where Spark would substitute a variable"):
+        written("note${env:HOME}")
 
 
 HOSTILE = st.text(alphabet="`'\";-/*\\\n):$?{} aQ0", min_size=1, max_size=30)
