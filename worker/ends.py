@@ -8,6 +8,7 @@ from collections.abc import Mapping
 from typing import Any
 
 from lakequeue import wire
+from lakequeue.headers import MAX_HEADER_CHARS
 
 END_BYTES = 64_000
 """Bytes of each end that are looked at. kombu's headers come after the body, others may have them before it."""
@@ -69,4 +70,4 @@ def _object(text: bytes) -> Mapping[str, Any] | None:
 
 
 def _is_text(text: str) -> bool:
-    return len(text) <= wire.MAX_HEADER_CHARS and text.isprintable()
+    return len(text) <= MAX_HEADER_CHARS and text.isprintable()

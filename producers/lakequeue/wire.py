@@ -23,17 +23,15 @@ from typing import Any, Literal
 from lakequeue.bodies import UnreadableBody, read_body
 from lakequeue.errors import InvalidJob
 from lakequeue.handed_on import rows_handed_on
-from lakequeue.identifiers import TableName, check_job_id
+from lakequeue.headers import ids_of, moment_of, text_of, time_of, whole_of
+from lakequeue.identifiers import TableName
 from lakequeue.jobs import Job, Values, parse_job
 from lakequeue.json_text import read_message
 from lakequeue.keys import Lane, Partition, lane_of, partition_of
-from lakequeue.problems import Problems
-from lakequeue.typed_values import TYPE, VALUE
 
 Op = Literal["write", "update", "delete", "read"]
 
 QUEUE = "records"
-MAX_HEADER_CHARS = 300
 TASKS: Mapping[str, Op] = {
     "records.write": "write",
     "records.update": "update",
@@ -248,9 +246,9 @@ def parse(message: bytes) -> Received:
         raise NotAMessage("a task id is text: give task_id=str(…), such as str(uuid4())")
     if not isinstance(kwargs, dict) or not isinstance(args, list):
         raise NotAMessage("a message needs a list of args and an object of kwargs")
-    if _plain(task) is None:
+    if text_of(task) is None:
         raise NotAMessage("a message needs the name of its task")
-    replay_of = _ids(headers.get("replay_of"))
+    replay_of = ids_of(headers.get("replay_of"))
     if replay_of is None:
         # What it repeats may have been committed: without that it cannot be run safely.
         raise NotAMessage("the header replay_of is no list of job ids")
@@ -259,11 +257,11 @@ def parse(message: bytes) -> Received:
         id=job_id,
         task=task,
         kwargs=kwargs,
-        digest=_plain(headers.get("digest")) or "",
-        enqueued_at=_aware(headers.get("enqueued_at")),
-        rows=_whole(headers.get("rows")),
-        root_id=_plain(headers.get("root_id")) or job_id,
-        parent_id=_plain(headers.get("parent_id")),
+        digest=text_of(headers.get("digest")) or "",
+        enqueued_at=time_of(headers.get("enqueued_at")),
+        rows=whole_of(headers.get("rows")),
+        root_id=text_of(headers.get("root_id")) or job_id,
+        parent_id=text_of(headers.get("parent_id")),
         args=tuple(args),
         eta=headers.get("eta"),
         expires=headers.get("expires"),
@@ -271,7 +269,7 @@ def parse(message: bytes) -> Received:
         group=headers.get("group"),
         group_index=index if isinstance(index, int) else None,
         replay_of=replay_of,
-        replay_since=_aware(headers.get("replay_since")),
+        replay_since=time_of(headers.get("replay_since")),
         naive_is_utc=headers.get("utc") is True,
         values="python" if headers.get("values") == "python" else "json",
     )
@@ -289,41 +287,6 @@ def summary(table: str, op: str, rows: int, replay_of: Sequence[str] = ()) -> st
     """What others see of a job's arguments: a Python literal without values of rows, which Flower searches by field."""
     replay = f", 'replay_of': {replay_of[-1]!r}" if replay_of else ""
     return f"{{'table': {table!r}, 'op': {op!r}, 'rows': {rows}{replay}}}"
-
-
-def _ids(given: Any) -> tuple[str, ...] | None:
-    if given is None:
-        return ()
-    try:
-        return tuple(check_job_id(each) for each in given) if isinstance(given, list) else None
-    except ValueError:
-        return None
-
-
-def _plain(value: Any) -> str | None:
-    """A header that is text and can be stored again; None for anything else."""
-    return value if isinstance(value, str) and len(value) <= MAX_HEADER_CHARS and _encodable(value) else None
-
-
-def _encodable(text: str) -> bool:
-    try:
-        text.encode()
-    except UnicodeEncodeError:
-        return False
-    return True
-
-
-def _aware(value: Any) -> str:
-    """A header that is a time with its offset, else the empty text."""
-    text = _plain(value) or ""
-    try:
-        return text if datetime.fromisoformat(text).tzinfo else ""
-    except ValueError:
-        return ""
-
-
-def _whole(value: Any) -> int:
-    return value if type(value) is int and 0 <= value < 2**53 else 0
 
 
 def unknown_task() -> str:
@@ -344,30 +307,14 @@ def least_bytes(received: Received) -> int:
 
 def due_at(received: Received) -> str | None:
     """A message's `eta`, in the form of `isoformat`; InvalidJob if that is no point in time."""
-    return _moment(received.eta, "eta", naive_is_utc=received.naive_is_utc)
+    at = moment_of(received.eta, "eta", naive_is_utc=received.naive_is_utc)
+    return isoformat(at) if at else None
 
 
 def expires_at(received: Received) -> str | None:
     """A message's `expires`, in the form of `isoformat`; InvalidJob if that is no point in time."""
-    return _moment(received.expires, "expires", naive_is_utc=received.naive_is_utc)
-
-
-def _moment(given: Any, header: str, *, naive_is_utc: bool) -> str | None:
-    if given is None:
-        return None
-    problems = Problems()
-    try:
-        if isinstance(given, dict) and given.get(TYPE) == "datetime":  # as kombu writes one in a header
-            given = given.get(VALUE)
-        at = datetime.fromisoformat(given)
-        if at.tzinfo or naive_is_utc:
-            return isoformat(at if at.tzinfo else at.replace(tzinfo=UTC))
-        # Celery reads it as UTC, whatever the sender's timezone is: what was meant cannot be known here.
-        msg = "a time without an offset: give an aware datetime, such as datetime.now(UTC) + timedelta(hours=1)"
-        problems.add("no_offset", (header,), msg)
-    except (ValueError, TypeError, OverflowError):
-        problems.add("bad_time", (header,), "expected a time in ISO 8601, such as 2030-01-31T12:00:00+00:00")
-    raise problems.as_invalid_job("a job")
+    at = moment_of(received.expires, "expires", naive_is_utc=received.naive_is_utc)
+    return isoformat(at) if at else None
 
 
 def to_job(received: Received) -> Job:
