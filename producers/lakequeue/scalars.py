@@ -119,7 +119,7 @@ def _refuse_changed(kind: str, value: JsonValue, number: float) -> None:
             raise ValueProblem("not_exact", msg)
     elif not isinstance(value, float) and (whole := _whole(value)) is not None and abs(int(number)) != whole:
         msg = f"past {_EXACT_BELOW[kind]:,} {kind} does not hold every whole number, and not this one"
-        raise ValueProblem("not_exact", f"{msg}: send a float if the nearest one will do")
+        raise ValueProblem("not_exact", f"{msg}: use BIGINT or DECIMAL, or send a float if the nearest one will do")
 
 
 def _whole(value: JsonValue) -> int | None:
@@ -350,6 +350,7 @@ _TO_TEXT = {
 _INSTEAD = {
     ("DATE", "a datetime"): ": send value.date()",
     ("BINARY", "a list"): ": send bytes(value)",
+    **{(kind, "a float"): ": send int(value) of a whole one" for kind in _INT_RANGES},
 }
 
 

@@ -25,6 +25,9 @@ KEYS = frozenset((TYPE, VALUE))
 NON_FINITE = ("NaN", "Infinity", "-Infinity")
 
 _MOST_CHARS = 1_000
+_DEEPEST = 100
+"""Levels of a job; the nesting of a value is limited to fewer."""
+
 _NANOSECONDS = re.compile(r"[.,][0-9]{7}")
 
 _CANONICAL = {
@@ -65,14 +68,16 @@ def typed_or_plain(fields: dict[str, JsonValue]) -> dict[str, JsonValue]:
     return Typed(fields) if len(fields) == 2 and TYPE in fields and VALUE in fields else fields
 
 
-def recognised(value: object) -> object:
-    """A copy of plain JSON in which objects of the two keys are `Typed`."""
+def recognised(value: object, depth: int = 0) -> object:
+    """A copy of plain JSON in which objects of the two keys are `Typed`; below `_DEEPEST` levels it is as it was."""
+    if depth > _DEEPEST:
+        return value
     if isinstance(value, Mapping):
         if value.keys() == KEYS:
             return Typed(value)
-        return {name: recognised(item) for name, item in value.items()}
+        return {name: recognised(item, depth + 1) for name, item in value.items()}
     if isinstance(value, list | tuple):
-        return [recognised(item) for item in value]
+        return [recognised(item, depth + 1) for item in value]
     return value
 
 
@@ -192,4 +197,4 @@ _READERS: dict[str, Callable[[JsonValue], object]] = {
 
 
 def typed_bytes(value: bytes | bytearray | memoryview) -> Typed:
-    return Typed.of("base64", base64.b64encode(value).decode("ascii"))
+    return Typed.of("base64", base64.b64encode(bytes(value)).decode("ascii"))

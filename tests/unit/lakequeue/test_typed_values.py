@@ -12,12 +12,16 @@ from uuid import UUID
 import numpy as np
 import pandas as pd
 import pytest
+from hypothesis import assume, given
 from kombu.utils.json import dumps as kombu_dumps
 from lakequeue import Delete, InvalidJob, Read, Update, Write, parse_job, wire
 from lakequeue.columns import parse_type
 from lakequeue.json_text import read_json
 from lakequeue.typed_values import Typed
 from lakequeue.values import ValueProblem, encoder, to_wire
+from pydantic import ValidationError
+
+from tests.strategies import column_types, values_of
 
 NOW = datetime(2026, 1, 2, tzinfo=UTC)
 
@@ -53,6 +57,18 @@ def test_a_job_has_the_same_digest_from_celery_as_from_the_client(value: object)
     received = wire.parse(json.dumps(message).encode())
     admitted = wire.admit(wire.to_job(received), received, now=NOW)
     assert admitted.digest == wire.encode(Write(**fields), job_id="a", now=NOW).digest  # type: ignore[arg-type]
+
+
+@given(column_types(2).filter(lambda each: "MAP" not in each.sql).flatmap(values_of))
+def test_celery_s_form_of_any_value_is_read_as_the_client_s(value: object) -> None:
+    assume(datetime.min not in leaves(value))  # noqa: DTZ901 - Celery writes it as it writes pandas.NaT
+    assert to_wire(read_json(kombu_dumps(value))) == to_wire(value)
+
+
+def leaves(value: object) -> list[object]:
+    if isinstance(value, dict | list | tuple):
+        return [leaf for item in (value.values() if isinstance(value, dict) else value) for leaf in leaves(item)]
+    return [value]
 
 
 PLACES: dict[str, tuple[str, str]] = {
@@ -199,6 +215,7 @@ MISFITS: dict[str, tuple[str, object, str]] = {
     "Decimal in ARRAY": ("ARRAY<INT>", Decimal(1), "not a Decimal"),
     "digits that DOUBLE lacks": ("DOUBLE", Decimal("0.123456789012345678"), r"every digit .* send float\(value\)"),
     "digits that FLOAT lacks": ("FLOAT", Decimal("16777217.5"), r"every digit .* send float\(value\)"),
+    "float in BIGINT": ("BIGINT", 1.0, r"not a float: send int\(value\)"),
     "list in BINARY": ("BINARY", [1], r"not a list: send bytes\(value\)"),
 }
 
@@ -253,6 +270,25 @@ def test_a_message_says_that_its_values_are_python_s() -> None:
         assert wire.to_job(received).values == "python"
         assert wire.to_job(wire.parse(wire.admit(job, received, now=NOW).message.encode())).values == "python"
         assert job.model_copy(update={"id": "b"}).values == "python"
+
+
+def test_json_that_another_library_read_is_taken_as_json() -> None:
+    text = '{"table": "a.b.c", "data": [{"v": [{"__type__": "date", "__value__": "2024-01-02"}], "w": NaN}]}'
+    job = Write.model_validate(json.loads(text))
+    assert job == Write(table="a.b.c", data=[{"v": [date(2024, 1, 2)], "w": nan}])
+    assert Write.model_validate(job.model_dump()) == job == Write.model_validate_json(job.model_dump_json())
+
+
+def test_json_without_end_is_refused_whoever_read_it() -> None:
+    endless: list[Any] = []
+    endless.append(endless)
+    with pytest.raises(ValidationError, match="nested deeper than 64 levels"):
+        Write.model_validate({"table": "a.b.c", "data": [{"v": endless}]})
+
+
+def test_every_buffer_of_bytes_is_taken() -> None:
+    for given_bytes in (b"ac", bytearray(b"ac"), memoryview(b"ac"), memoryview(b"abc")[::2]):
+        assert to_wire(given_bytes) == {"__type__": "base64", "__value__": "YWM="}
 
 
 class Colour(Enum):
