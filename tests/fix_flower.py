@@ -10,7 +10,7 @@ import sys
 import time
 import urllib.error
 import urllib.request
-from collections.abc import Mapping
+from collections.abc import Mapping, Sequence
 from pathlib import Path
 from typing import Any
 
@@ -26,8 +26,11 @@ class Flower:
 
     process: subprocess.Popen[bytes]
 
-    def __init__(self, environ: Mapping[str, str], folder: Path, *, login: str | None = LOGIN) -> None:
+    def __init__(
+        self, environ: Mapping[str, str], folder: Path, *, login: str | None = LOGIN, options: Sequence[str] = ()
+    ) -> None:
         """Without a `login` it makes one up."""
+        self._options = options
         self.login = login
         self.port = free_port()
         self.log = folder / "flower.log"
@@ -47,7 +50,7 @@ class Flower:
         inherited = {name: value for name, value in os.environ.items() if not name.startswith("FLOWER_")}
         with open(self.log, "ab") as log:
             self.process = subprocess.Popen(
-                [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--port={self.port}"],
+                [sys.executable, "-m", "celery", "-A", "worker", "flower", f"--port={self.port}", *self._options],
                 env={**inherited, **self._environ},
                 cwd=self._folder,
                 stdout=log,

@@ -4,6 +4,7 @@ from __future__ import annotations
 
 import logging
 import os
+import sys
 from importlib.resources import files
 from typing import Any
 
@@ -13,6 +14,7 @@ from lakequeue.wire import QUEUE, TASKS
 
 from worker import logs
 from worker.bootstep import IntakeStep
+from worker.pages import access
 from worker.settings import Settings
 
 TIMEOUT_S = 5
@@ -97,5 +99,7 @@ def _format(logger: logging.Logger, **_: Any) -> None:
     logs.install(logger, Settings.from_env().log_format)
 
 
-# Flower looks for its configuration in the working directory. Without ours its pages would be open to everyone.
+# Flower looks for its configuration in the working directory.
 os.environ.setdefault("FLOWER_CONF", str(files("worker.pages").joinpath("flowerconfig.py")))
+if "flower.command" in sys.modules:  # Celery's command line has loaded it, whatever its command is
+    access.install()

@@ -2,7 +2,10 @@
 
 from __future__ import annotations
 
+import os
 import re
+import subprocess
+import sys
 from collections.abc import Iterator
 from pathlib import Path
 
@@ -11,6 +14,7 @@ from flower import urls
 
 from tests.fix_flower import Flower
 from worker.embedded import embedded_redis
+from worker.pages import access
 
 OPEN = {
     "/healthcheck": "an orchestrator asks it without a password; it says OK and nothing else",
@@ -99,6 +103,79 @@ def test_without_a_password_it_makes_one_up_and_says_so(redis_url: str, tmp_path
         assert listening(flower.process.pid) == {"127.0.0.1"}
     finally:
         flower.stop()
+
+
+OWN = """
+max_tasks = 7
+natural_time = True
+"""
+
+
+@pytest.mark.parametrize("by", ["--conf", "FLOWER_CONF"])
+def test_an_own_configuration_file_does_not_open_the_pages(redis_url: str, tmp_path: Path, by: str) -> None:
+    own = tmp_path / "own.py"
+    own.write_text(OWN, encoding="utf-8")
+    environ = {"LAKEQUEUE_REDIS_URL": redis_url, **({"FLOWER_CONF": str(own)} if by == "FLOWER_CONF" else {})}
+    options = [f"--conf={own}"] if by == "--conf" else []
+    flower = Flower(environ, tmp_path / "flower", login=None, options=options)
+    try:
+        told = re.search(r"FLOWER_BASIC_AUTH is not set; for this run it is (lakequeue:\S{16})\n", flower.text())
+        assert told is not None, flower.text()
+        for path in ("/tasks", "/api/tasks", "/no/such/page"):
+            assert flower.status(path, open_=True) == 401
+        assert flower.status("/tasks", login=told[1]) == 200
+        assert "natural-time" in flower.request("/tasks", login=told[1])[1]
+        assert "Results hold values" in flower.request("/api/task/result/x", login=told[1])[1]
+        assert listening(flower.process.pid) == {"127.0.0.1"}
+    finally:
+        flower.stop()
+
+
+def test_a_login_of_an_own_configuration_file_is_taken(redis_url: str, tmp_path: Path) -> None:
+    own = tmp_path / "own.py"
+    own.write_text("basic_auth = ['bob:her-password']", encoding="utf-8")
+    environ = {"LAKEQUEUE_REDIS_URL": redis_url}
+    flower = Flower(environ, tmp_path / "flower", login=None, options=[f"--conf={own}"])
+    try:
+        assert "for this run it is" not in flower.text()
+        assert flower.status("/tasks", open_=True) == 401
+        assert flower.status("/tasks", login="bob:her-password") == 200
+    finally:
+        flower.stop()
+
+
+@pytest.mark.parametrize(
+    ("logins", "wrong"),
+    [("admin", [1]), ("admin:", [1]), (":hush", [1]), ("admin: ", [1]), ("a:hush,admin", [2]), ("a:hush:more", [])],
+)
+def test_a_login_without_user_or_password_is_found(logins: str, wrong: list[int]) -> None:
+    assert access.wrong_logins(logins.split(",")) == wrong
+
+
+@pytest.mark.parametrize(
+    ("options", "environ", "told"),
+    [
+        ([], {"FLOWER_BASIC_AUTH": "ann:hush,admin:"}, "the password of FLOWER_BASIC_AUTH"),
+        (["--basic-auth=hush"], {}, "wrong is number 1 of 1"),
+        (["--conf=/no/such/conf.py"], {}, "there is no configuration file /no/such/conf.py"),
+    ],
+    ids=["environment", "option", "no file"],
+)
+def test_a_login_that_is_none_ends_it_with_one_line(
+    redis_url: str, options: list[str], environ: dict[str, str], told: str
+) -> None:
+    done = subprocess.run(
+        [sys.executable, "-m", "celery", "-A", "worker", "flower", "--port=1", *options],
+        env={**os.environ, "LAKEQUEUE_REDIS_URL": redis_url, **environ},
+        capture_output=True,
+        text=True,
+        timeout=60,
+        check=False,
+    )
+    assert done.returncode == 1
+    assert told in done.stderr
+    assert "hush" not in done.stderr
+    assert len(done.stderr.splitlines()) == 1
 
 
 def listening(pid: int) -> set[str]:

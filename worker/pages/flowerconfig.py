@@ -1,23 +1,14 @@
-"""Flower's configuration: on loopback and behind a password, unless told otherwise; its history outlives it."""
+"""Flower's configuration: on loopback, unless told otherwise, with a history that outlives it; see `access` too."""
 
 import logging as _logging  # a name of one of its options would be taken for the option
 import os
-import secrets
 from pathlib import Path
-
-from tornado.options import options as _given
 
 from worker.pages import api, columns, search, seen
 
 _log = _logging.getLogger("flower")
 
 address = os.environ.get("FLOWER_ADDRESS", "127.0.0.1")
-# Given by the environment or the command line. With a login (FLOWER_AUTH) it needs no password.
-basic_auth = [each for each in _given.basic_auth or [] if each]
-if not basic_auth and not _given.auth:
-    basic_auth = ["lakequeue:" + secrets.token_urlsafe(12)]
-    _log.warning("FLOWER_BASIC_AUTH is not set; for this run it is %s", basic_auth[0])
-
 # More than this it shows slowly, and saves slowly.
 max_tasks = int(os.environ.get("FLOWER_MAX_TASKS", "20000"))
 persistent = os.environ.get("FLOWER_PERSISTENT", "true").lower() in ("true", "1", "yes")
