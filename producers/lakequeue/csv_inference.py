@@ -35,6 +35,11 @@ class Inference:
         self._typed = ""
         """Until which line the column was of which type."""
 
+    @property
+    def is_text(self) -> bool:
+        """Whether no type holds all of the values that were shown."""
+        return not (self._left and self._left[0].type)
+
     def look(self, values: Sequence[str], lines: Sequence[int]) -> None:
         if not self._left:
             return
@@ -46,7 +51,7 @@ class Inference:
             return
         shown = list(map(with_point, distinct)) if self._column.decimal_comma else distinct
         left = tuple(each for each in self._left if all(map(each.fits, shown)))
-        if self._left[0].type and not (left and left[0].type):
+        if not self.is_text and not (left and left[0].type):
             self._find_end(values, lines)
         self._left = left
         self._seen = True

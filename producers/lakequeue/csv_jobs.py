@@ -149,11 +149,12 @@ def survey(file: CsvFile, target: Target, on_bytes: Callable[[int], None]) -> Su
     notes = TextNotes(file.encoding)
     for block in file.blocks(BLOCK_ROWS):
         for column, values in zip(target.columns, block.columns(), strict=True):
-            notes.look(column.name, values)
             if guess := guesses.get(column.name):
                 guess.look(values, block.lines)
             else:
                 found.problems += checkers[column.name].problems(values, block.lines)
+            if guess is None or guess.is_text:
+                notes.look(column.name, values)
         found.rows += len(block.rows)
         weights = list(map(scale.weigh, block.rows))
         if not found.problems and max(weights) > scale.room:

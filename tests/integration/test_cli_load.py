@@ -1,5 +1,6 @@
 """The command `load` as a process of its own: every row once, or a located error and none."""
 
+import gzip
 import re
 import signal
 import subprocess
@@ -115,6 +116,23 @@ def test_load_goes_on_when_workers_make_room(start: Start, stored: Stored, plane
     assert "1,301 rows in 14 jobs" in process.stderr.read()
     left = stored("main.nyc.planes")
     assert [wire.decode(each).rows for each in taken] + [each.rows for each in left] == [100] * 13 + [1]
+
+
+def test_a_compressed_export_of_another_form_is_sent_once(run: Run, stored: Stored, tmp_path: Path) -> None:
+    path = tmp_path / "export.csv.gz"
+    path.write_bytes(gzip.compress(b"# exported\nid;created_at;amount\n1;2024-05-01;2,50\n2;;1.000,25\n"))
+    load = ["load", str(path), "--table", "main.web.orders", "--no-check", "--comment", "#", "--decimal", ","]
+    for new, known in ((1, 0), (0, 1)):
+        done = run(*load, "--rename", "created_at=ordered_on")
+        assert done.returncode == 0, done.stderr
+        assert f"2 rows in 1 job for main.web.orders: {new} new, {known} known already" in done.stderr
+        assert "its fields are divided by ';'" in done.stderr
+    (message,) = stored("main.web.orders")
+    assert message.kwargs["data"] == [
+        {"id": 1, "ordered_on": "2024-05-01", "amount": "2.50"},
+        {"id": 2, "ordered_on": None, "amount": "1000.25"},
+    ]
+    assert [each["data_type"] for each in message.kwargs["schema_definition"]] == ["BIGINT", "DATE", "DOUBLE"]
 
 
 def test_a_bad_value_late_in_the_file_sends_nothing(run: Run, stored: Stored, tmp_path: Path) -> None:
