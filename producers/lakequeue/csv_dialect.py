@@ -8,6 +8,9 @@ from collections.abc import Iterable, Sequence
 from contextlib import suppress
 from dataclasses import dataclass
 
+UTF_8 = "utf-8-sig"
+"""With or without a byte order mark, as Excel writes it, which is no part of the first column's name."""
+
 CANDIDATES = (";", "\t", "|", "^", ":")
 """The delimiters that are looked for where the comma divides nothing."""
 
@@ -19,7 +22,7 @@ _SEP_LINE = re.compile(r'"?sep=(.)"?[\r\n]*\Z', re.IGNORECASE)
 class Dialect:
     """What the options say of a file's text; without a delimiter it is the comma or one that is found."""
 
-    encoding: str = "utf-8-sig"
+    encoding: str = UTF_8
     delimiter: str | None = None
     escape: str | None = None
     skip_initial_space: bool = False

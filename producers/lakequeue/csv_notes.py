@@ -7,15 +7,17 @@ from collections.abc import Iterable, Iterator, Sequence
 from dataclasses import dataclass
 from itertools import pairwise
 
+from lakequeue.csv_dialect import UTF_8
 from lakequeue.problems import quoted
 
+MAX_KIND_CHARS = 300
 LOOKED_AT = 2_000
 """So many values of a column that are not ASCII are looked at."""
 
 _QUOTED_AFTER_BLANK = re.compile(' +".*"')
 _WHOLE = re.compile(r"0|[1-9][0-9]*")
 _KINDS = {
-    "number": re.compile(r"[+-]?[0-9]*[.,]?[0-9]+"),
+    "number": re.compile(r"[+-]?(?:[0-9]++(?:[.,][0-9]++)?|\.[0-9]++)"),
     "time": re.compile(r"[0-9]{4}-[0-9]{2}-[0-9]{2}(?:[T ][0-9]{2}:[0-9]{2}.*)?|(?:[0-9]{1,2}[./]){2}[0-9]{2,4}"),
     "uuid": re.compile(r"[0-9a-f]{8}(?:-[0-9a-f]{4}){3}-[0-9a-f]{12}", re.IGNORECASE),
     "address": re.compile(r"[^@\s]+@[^@\s]+\.[^@\s]+|https?://\S+"),
@@ -48,7 +50,7 @@ class TextNotes:
                 seen.quoted_after_blank = True
             if not text.isascii() and seen.not_ascii < LOOKED_AT:
                 seen.not_ascii += 1
-                seen.mojibake += is_mojibake(text)
+                seen.mojibake += is_mojibake(text, self._encoding)
 
     def __iter__(self) -> Iterator[str]:
         for name, seen in self._seen.items():
@@ -58,18 +60,18 @@ class TextNotes:
                     "them without"
                 )
             if seen.mojibake * 2 > seen.not_ascii:
-                utf_8 = self._encoding.startswith("utf-8")
+                utf_8 = self._encoding == UTF_8
                 remedy = (
                     "its writer read UTF-8 as another encoding" if utf_8 else "the file may be UTF-8: --encoding utf-8"
                 )
                 yield f"column {quoted(name)} has text such as Ã© for é, as where UTF-8 was read as cp1252: {remedy}"
 
 
-def is_mojibake(text: str) -> bool:
-    """Whether the text is that of UTF-8 bytes read as Windows-1252 or Latin-1."""
-    for encoding in ("cp1252", "latin-1"):
+def is_mojibake(text: str, encoding: str) -> bool:
+    """Whether the text is that of UTF-8 bytes read as Windows-1252, Latin-1 or the given encoding."""
+    for given in {"cp1252", "latin-1", encoding} - {UTF_8}:
         try:
-            text.encode(encoding).decode("utf-8")
+            text.encode(given).decode("utf-8")
         except UnicodeError:
             continue
         return True
@@ -77,6 +79,8 @@ def is_mojibake(text: str) -> bool:
 
 
 def _kind(text: str) -> str:
+    if len(text) > MAX_KIND_CHARS:
+        return "text"
     for kind, pattern in _KINDS.items():
         if pattern.fullmatch(text):
             return kind

@@ -5,12 +5,9 @@ from __future__ import annotations
 import argparse
 
 from lakequeue import options
-from lakequeue.csv_dialect import Dialect
+from lakequeue.csv_dialect import UTF_8, Dialect
 from lakequeue.csv_header import Changes, parse_rename
 from lakequeue.csv_types import parse_columns
-
-UTF_8 = "utf-8-sig"
-"""With or without a byte order mark, as Excel writes it, which is no part of the first column's name."""
 
 
 def add_to(command: argparse.ArgumentParser) -> None:

@@ -160,7 +160,7 @@ def match_columns(header: Sequence[str], given: Mapping[str, Column]) -> dict[st
     by_lower = {alike(name): name for name in header}
     matched: dict[str, Column] = {}
     for name, column in given.items():
-        spelt = by_lower.get(alike(name))
+        spelt = name if name in header else by_lower.get(alike(name))
         if spelt is None:
             raise ValueError(f"--columns: the header has no {quoted(name)}{suggestion(name, header)}")
         if spelt in matched:

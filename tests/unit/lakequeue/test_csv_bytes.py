@@ -153,7 +153,7 @@ def test_a_bad_byte_is_told_with_its_line(tmp_path: Path, before: int, end: str,
     assert str(refused.value).startswith(f"line {before + 1}: is not in utf-8: name its --encoding")
 
 
-@pytest.mark.parametrize("encoding", ["cp1252", "latin-1"])
+@pytest.mark.parametrize("encoding", ["cp1252", "latin-1", "cp1250", "mac_roman"])
 def test_utf_8_that_is_read_as_another_encoding_gets_a_note(tmp_path: Path, encoding: str) -> None:
     path = written(tmp_path, "id,name\n1,José\n2,Zoë\n3,Ann\n".encode())
     assert "column 'name' has text such as Ã© for é" in read(path, "--encoding", encoding).said

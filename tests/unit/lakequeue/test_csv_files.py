@@ -331,6 +331,12 @@ def test_names_that_make_no_sense_are_refused(
     assert (code, says in told) == (1, True), told
 
 
+def test_a_column_is_declared_by_its_very_name_before_one_that_is_alike(tmp_path: Path) -> None:
+    path = written(tmp_path, "stra\u00dfe,strasse\n1,2\n")
+    for name in ("stra\u00dfe", "strasse"):
+        assert [key for key, sql in read(path, "--columns", f"{name}:INT").types.items() if sql == "INT"] == [name]
+
+
 def test_marks_and_spaces_of_no_width_are_no_part_of_a_name(tmp_path: Path) -> None:
     found = read(written(tmp_path, "\ufeff\ufeffid,\u200bx\xa0\n1,2\n"))
     assert (list(found.types), "blanks around names" in found.said) == (["id", "x"], True)

@@ -107,6 +107,18 @@ def test_no_two_texts_of_a_column_become_the_same_number(tmp_path: Path, values:
     assert len(set(stored)) == len(set(values))
 
 
+@pytest.mark.parametrize("options", [[], ["--decimal", ","], ["--no-header"]], ids=["plain", "comma", "no header"])
+@pytest.mark.parametrize(
+    "text", ["1" * 400_000 + "x", "1." * 200_000, "a@" + "b." * 200_000], ids=["digits", "points", "@"]
+)
+def test_a_long_text_that_is_nearly_a_number_is_read_in_linear_time(
+    tmp_path: Path, text: str, options: list[str]
+) -> None:
+    path = tmp_path / "rows.csv"
+    path.write_text(f"c,x\n{text},x\n{text},x\n")
+    assert list(read(path, *options).rows[-1].values()) == [text, "x"]
+
+
 @pytest.mark.parametrize(
     ("sql", "text", "stored"),
     [
