@@ -31,7 +31,7 @@ class Gathering:
 
     def __init__(self, limits: Limits, table: Table | None = None) -> None:
         self._limits = limits
-        self._bytes = 2
+        self.bytes = 2
         self._rows = 0
         self._key_columns: tuple[str, ...] | None = None
         self._touched: set[Key] | None = None
@@ -44,11 +44,11 @@ class Gathering:
         if self.jobs and not (
             self._rows + rows <= self._limits.max_rows
             and len(self.jobs) < self._limits.max_jobs
-            and self._bytes + candidate.bytes + 1 <= self._limits.max_bytes
+            and self.bytes + candidate.bytes + 1 <= self._limits.max_bytes
             and self._belongs(candidate)
         ):
             return False
-        self._bytes += candidate.bytes + 1
+        self.bytes += candidate.bytes + 1
         self._rows += rows
         if self._key_columns is None and candidate.keyed:
             self._key_columns = candidate.key_columns

@@ -23,6 +23,9 @@ from worker.warehouse import StatementFailed
 
 log = logging.getLogger(__name__)
 
+LARGE_BYTES = 100_000
+"""A message of more bytes is not read to find out that it does not fit, if those before it say so."""
+
 MOST_BYTES = 16_000_000
 """Bytes of messages that one batch holds at most, with those of jobs that fail without a statement."""
 
@@ -105,7 +108,7 @@ class Planner:
         gathering = Gathering(self._limits)
         unavailable: Failure | None = None
         seen: set[str] = set()
-        read = 0
+        read = joined = 0
         while plan.span < min(head.limit, self._limits.max_jobs):
             if plan.span == len(head.messages):
                 head = self._desk.heads.more(place, head)
@@ -113,13 +116,14 @@ class Planner:
                     break
             message = head.messages[plan.span]
             read += len(message)
-            if plan.entries and read > MOST_BYTES:
+            if plan.entries and (read > MOST_BYTES or self._overflows(gathering, joined, len(message))):
                 break
             entry = read_entry(message, place)
             try:
                 if entry.member.id not in seen:  # else the same message twice, which goes with its twin
                     if not gathering.take(self._prepare(place, entry, gathering, unavailable)):
                         break
+                    joined += len(message)
                     unavailable = None
             except _TableChanged:
                 break
@@ -138,6 +142,12 @@ class Planner:
         plan.jobs = gathering.jobs
         plan.table = gathering.table
         return plan
+
+    def _overflows(self, gathering: Gathering, joined: int, size: int) -> bool:
+        """Whether a large message does not fit any more, by what the `joined` bytes of messages before it came to."""
+        if size < LARGE_BYTES or not joined:
+            return False
+        return gathering.bytes * (joined + 0.9 * size) / joined > self._limits.max_bytes
 
     def again(self, plan: Plan, ids: Sequence[str]) -> None:
         """Prepare the jobs of a frozen batch once more; one that does not fit the table any more is refused."""

@@ -18,7 +18,7 @@ from tasks.verdict_table import UNLISTED
 from tasks.verdicts import Failure
 from worker.warehouse import Answer, StatementFailed
 
-MOST_COLUMNS = 100_000
+MOST_COLUMNS = 50_000
 """Columns of all tables that are known at once: tens of megabytes. Of more, tables used least lately are forgotten."""
 
 YOUNG_S = 2.0
