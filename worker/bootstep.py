@@ -132,7 +132,7 @@ class Running:
             most_job_bytes=settings.max_batch_bytes,
             notify=notify,
         )
-        self._outbox = Outbox(self._redis, app, token)
+        self._outbox = Outbox(self._redis, app, token, most_bytes=settings.max_message_bytes)
         self._control = Control(
             desk,
             lambda: desk.running(self._intake.places()),

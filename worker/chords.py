@@ -10,7 +10,7 @@ from __future__ import annotations
 import json
 import logging
 from collections import deque
-from collections.abc import Mapping, Sequence
+from collections.abc import Iterator, Mapping, Sequence
 from typing import Any
 
 import redis
@@ -21,7 +21,7 @@ from celery.exceptions import ChordError
 from celery.loaders.app import AppLoader
 from lakequeue.scripts import read_script
 
-from worker.signatures import errbacks_of, send_body, send_errbacks
+from worker.signatures import errbacks_of, send_body, send_errbacks, takes_result
 
 log = logging.getLogger(__name__)
 
@@ -78,15 +78,15 @@ class Loader(AppLoader):  # type: ignore[misc]
     }
 
 
-def finish(app: Celery, entry: Mapping[str, Any]) -> None:
+def finish(app: Celery, entry: Mapping[str, Any], *, most_bytes: int) -> None:
     """Publish the body of a chord whose parts are all there, or fail it; then remove the chord's keys.
 
-    What is done twice has the same ids both times. An outage raises, and nothing is decided.
+    What is done twice has the same ids both times. An outage raises, and nothing is decided. Results that come to more
+    than `most_bytes` together are not handed on.
     """
     backend, group = app.backend, entry["group"]
-    keys = _keys(backend, group)
     try:
-        results = _joined(backend, keys)
+        results = _joined(backend, _keys(backend, group), entry["body"], most_bytes)
     except (redis.RedisError, OSError):
         raise
     except Exception as exc:
@@ -95,7 +95,13 @@ def finish(app: Celery, entry: Mapping[str, Any]) -> None:
         fail_body(app, entry["body"], failure)
     else:
         send_body(app, entry["body"], results, group, parent_id=entry["parent_id"], root_id=entry["root_id"])
-    *data, claim = keys
+    remove(app, group)
+
+
+def remove(app: Celery, group: str) -> None:
+    """Remove what was kept of a chord; parts that come again are known to come too late."""
+    backend = app.backend
+    *data, claim = _keys(backend, group)
     with backend.client.pipeline() as pipe:
         pipe.delete(*(key for key in data if key != backend.get_key_for_group(group)))
         pipe.set(claim, "done", ex=DONE_S)
@@ -108,13 +114,19 @@ def _keys(backend: Any, group: str) -> list[Any]:
     return [backend.get_key_for_group(group, suffix) for suffix in _SUFFIXES]
 
 
-def _joined(backend: Any, keys: Sequence[Any]) -> list[Any]:
+def _joined(backend: Any, keys: Sequence[Any], body: Mapping[str, Any], most_bytes: int) -> list[Any]:
     """The results of a chord's parts in their order; nested where the header holds groups.
 
     Raises:
-        ChordError: a part failed, or a result is missing.
+        ChordError: a part failed, or a result is missing, or they are too large for a body that takes them.
     """
     results, *_, saved, _ = keys
+    if (size := backend.client.memory_usage(results, samples=0) or 0) > most_bytes:
+        for part in _one_by_one(backend.client, results):
+            backend._unpack_chord_result(part, backend.decode)
+        if takes_result(body):
+            raise ChordError(f"the results to hand on are {size:,} bytes and a message holds {most_bytes:,}")
+        return []
     if (complex_header := backend.get(saved)) is not None:
         _, children = backend.decode(complex_header)["result"]
         return [_result_of(backend, child) for child in children]
@@ -125,6 +137,13 @@ def _joined(backend: Any, keys: Sequence[Any]) -> list[Any]:
     if not parts:
         raise ChordError("Join error: the results of the header are gone")
     return [backend._unpack_chord_result(part, backend.decode) for part in parts]
+
+
+def _one_by_one(client: redis.Redis, results: Any) -> Iterator[Any]:
+    ordered = client.type(results) != b"list"
+    read = client.zrange if ordered else client.lrange
+    for i in range(client.zcard(results) if ordered else client.llen(results)):
+        yield from read(results, i, i)
 
 
 def _result_of(backend: Any, node: Any) -> Any:

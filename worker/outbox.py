@@ -18,11 +18,13 @@ from celery.app.task import Context
 from celery.exceptions import ChordError
 from kombu.exceptions import OperationalError
 from lakequeue import keys
+from lakequeue.errors import JobFailed
+from lakequeue.scripts import read_script
 from redis.exceptions import ReadOnlyError
 
 from worker import chords
 from worker.loop import Loop
-from worker.signatures import listed, send_errbacks, send_links, send_next
+from worker.signatures import listed, send_errbacks, send_links, send_next, takes_result
 
 log = logging.getLogger(__name__)
 
@@ -34,8 +36,14 @@ FAILED_KEPT = 10_000
 class Outbox:
     """A thread that sends callbacks, one item at a time, if no other worker does."""
 
-    def __init__(self, client: redis.Redis, app: Celery, token: str) -> None:
+    def __init__(self, client: redis.Redis, app: Celery, token: str, *, most_bytes: int) -> None:
+        """
+        Args:
+            most_bytes: of a message; a larger result is not handed on.
+        """
         self._client = client
+        self._most_bytes = most_bytes
+        self._head = client.register_script(read_script("worker", "outbox"))
         self._app = app
         self._token = token
         self._loop = Loop("outbox", self._step, fault="callbacks wait", ended=self._give_back)
@@ -54,13 +62,16 @@ class Outbox:
         """Send what follows the oldest job in the outbox. False if there is none, or another worker is at it."""
         if not self._client.exists(keys.OUTBOX) or not self._hold():
             return False
-        raw = self._client.lindex(keys.OUTBOX, 0)
-        if raw is None:
+        found = self._head(keys=[], args=[self._most_bytes])
+        if not found:
             return False
+        raw, *left_out = found
         try:
             item = json.loads(raw)
             if "chord" in item:
-                chords.finish(self._app, item["chord"])
+                chords.finish(self._app, item["chord"], most_bytes=self._most_bytes)
+            elif left_out:
+                follow_large(self._app, item["after"], left_out[0].decode(), too_large(left_out[1], self._most_bytes))
             else:
                 follow(self._app, item["after"], item["record"])
         except ReadOnlyError:
@@ -76,7 +87,10 @@ class Outbox:
                 pipe.lpush(keys.OUTBOX_FAILED, raw)
                 pipe.ltrim(keys.OUTBOX_FAILED, 0, FAILED_KEPT - 1)
                 pipe.execute()
-        self._client.lrem(keys.OUTBOX, 1, raw)  # type: ignore[arg-type]  # bytes are taken as well
+        if left_out:
+            self._head(keys=[], args=["done", left_out[1]])
+        else:
+            self._client.lrem(keys.OUTBOX, 1, raw)
         return True
 
     def _hold(self) -> bool:
@@ -110,13 +124,42 @@ def follow(app: Celery, after: dict[str, Any], record: dict[str, Any]) -> None:
         send_links(app, after["callbacks"], result, job_id, **sent)
         send_next(app, chain, result, job_id, **sent)
     value = result if state == "SUCCESS" else app.backend.exception_to_python(result)
-    if after["chord"]:
-        asked = ("id", "task", "root_id", "parent_id", "group", "group_index", "chord")
-        request = Context({name: after[name] for name in asked})
-        app.backend.on_chord_part_return(request, state, value)
+    _return_part(app, after, state, value)
     if state == "FAILURE":
         chords.fail_steps(app, chain[::-1], value)
         send_errbacks(app, listed(after["errbacks"]), job_id, root_id)
+
+
+def follow_large(app: Celery, after: dict[str, Any], state: str, failure: JobFailed) -> None:
+    """Send what follows a job whose result is too large to be handed on: what would take it fails in its place."""
+    job_id, root_id = after["id"], after["root_id"] or after["id"]
+    chain = after["chain"] or []
+    if state != "SUCCESS":
+        raise failure
+    sent = {"parent_id": job_id, "root_id": root_id}
+    links = listed(after["callbacks"])
+    send_links(app, [None if takes_result(link) else link for link in links], None, job_id, **sent)
+    chords.fail_steps(app, [link for link in links if takes_result(link)], failure)
+    if chain and takes_result(chain[-1]):
+        chords.fail_steps(app, chain[::-1], failure)
+    else:
+        send_next(app, chain, None, job_id, **sent)
+    if after["chord"] and takes_result(after["chord"]):
+        _return_part(app, after, "FAILURE", failure)
+    else:
+        _return_part(app, after, "SUCCESS", None)
+
+
+def too_large(size: int, most: int) -> JobFailed:
+    told = f"the result to hand on is {size:,} bytes and a message holds {most:,}"
+    advice = "read fewer rows or columns, or take none of it: an immutable signature, .si(...)"
+    return JobFailed(f"{told}: {advice}", {"error": "MESSAGE_TOO_LARGE"})
+
+
+def _return_part(app: Celery, after: dict[str, Any], state: str, value: Any) -> None:
+    if after["chord"]:
+        asked = ("id", "task", "root_id", "parent_id", "group", "group_index", "chord")
+        app.backend.on_chord_part_return(Context({name: after[name] for name in asked}), state, value)
 
 
 def give_up(app: Celery, raw: bytes | str, exc: Exception) -> None:
@@ -125,6 +168,7 @@ def give_up(app: Celery, raw: bytes | str, exc: Exception) -> None:
         item = json.loads(raw)
         if "chord" in item:
             chords.fail_body(app, item["chord"]["body"], ChordError(f"the body cannot be sent: {exc!r}"))
+            chords.remove(app, item["chord"]["group"])
         else:
             chords.fail_steps(app, (item["after"].get("chain") or [])[::-1], exc)
     except (redis.RedisError, OSError):

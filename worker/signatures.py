@@ -25,7 +25,8 @@ def errbacks_of(options: Mapping[str, Any]) -> list[dict[str, Any]]:
 
 def send_links(app: Celery, links: Any, result: Any, job_id: str, **sent: Any) -> None:
     for place, link in enumerate(listed(links)):
-        made(app, link, f"{job_id}/link/{place}").apply_async((result,), **sent)
+        if link is not None:
+            made(app, link, f"{job_id}/link/{place}").apply_async((result,), **sent)
 
 
 def send_next(app: Celery, chain: Sequence[dict[str, Any]], result: Any, job_id: str, **sent: Any) -> None:
@@ -43,6 +44,21 @@ def send_errbacks(app: Celery, errbacks: Iterable[dict[str, Any]], job_id: str, 
 
 def send_body(app: Celery, body: dict[str, Any], results: list[Any], group: str, **sent: Any) -> None:
     made(app, body, f"{group}/body").apply_async((results,), **sent)
+
+
+def takes_result(signature: Mapping[str, Any]) -> bool:
+    """Whether a signature is given the result of what comes before it; one that is immutable is not."""
+    inner = signature.get("kwargs") or {}
+    match signature.get("subtask_type"):
+        case "group":
+            return any(takes_result(task) for task in inner.get("tasks") or ())
+        case "chain":
+            return any(takes_result(task) for task in (inner.get("tasks") or ())[:1])
+        case "chord":
+            header = inner.get("header")
+            return any(takes_result(task) for task in (header if isinstance(header, list) else [header]) if task)
+        case _:
+            return not signature.get("immutable")
 
 
 def made(app: Celery, stored: dict[str, Any], place: str) -> Any:

@@ -13,7 +13,7 @@ import redis
 from celery import Celery, chain, chord, group
 from celery.app.task import Context
 from celery.exceptions import ChordError
-from lakequeue import keys
+from lakequeue import JobFailed, keys
 
 from tests.fix_celery_app import celery_app, close, fields, write
 from tests.fix_localwarehouse import LocalWarehouse
@@ -232,3 +232,52 @@ def test_whoever_waits_for_any_body_of_a_failed_chord_is_told(
     assert client.llen(alarms) == 0
     assert write(app, table, 10).get(timeout=30)["count"] == 1
     assert ids(system.warehouse, table) == [0, 2, 10]
+
+
+@pytest.fixture
+def small(start_worker: StartWorker, alone: Celery) -> Celery:
+    """An application whose workers hand on no more than 10 kB; there is a table of 1,000 rows."""
+    start_worker(LAKEQUEUE_MAX_MESSAGE_BYTES="10000")
+    for first in range(0, 1000, 100):
+        write(alone, TABLE, *range(first, first + 100)).get(timeout=60)
+    return alone
+
+
+def page(app: Celery, limit: int) -> Any:
+    kwargs = {"table": TABLE, "columns": "id", "order_by": "id", "limit": limit}
+    return app.signature("records.read", kwargs=kwargs, immutable=True)
+
+
+def test_a_result_that_is_too_large_to_be_handed_on_fails_what_takes_it_and_nothing_else(
+    small: Celery, warehouse: LocalWarehouse
+) -> None:
+    given = {name: value for name, value in fields("shop.sales.copy").items() if name != "data"}
+    takes = small.signature("records.write", kwargs=given)
+    with pytest.raises(JobFailed, match=r"to hand on is .* a message holds 10,000"):
+        small.AsyncResult(chain(page(small, 1000), takes, app=small).apply_async().id).get(timeout=30)
+    assert chain(page(small, 1000), part(small, TABLE, 5000), app=small).apply_async().get(timeout=30)["count"] == 1
+    assert chain(page(small, 10), takes, app=small).apply_async().get(timeout=30)["count"] == 10
+    linked = page(small, 1000)
+    linked.link(part(small, TABLE, 5001))
+    assert linked.apply_async().get(timeout=30)["count"] == 1000
+    until(lambda: 5001 in ids(warehouse, TABLE), "the link has run")
+
+
+def test_results_of_a_header_that_are_too_large_together_fail_a_body_that_takes_them(
+    small: Celery, warehouse: LocalWarehouse
+) -> None:
+    takes = small.signature("shop.sum", options={"queue": "elsewhere"})
+    for header in ([page(small, 1000), page(small, 10)], [page(small, 300) for _ in range(6)]):
+        result = chord(header, takes.clone(), app=small).apply_async()
+        until(lambda result=result: small.AsyncResult(result.id).state == "FAILURE", "the body failed")  # type: ignore[misc]
+        body = part(small, TABLE, 6000 + len(header))
+        assert chord(header, body, app=small).apply_async().get(timeout=30)["count"] == 1
+        failing = [*header, bad(small, TABLE)]
+        result = chord(failing, part(small, TABLE, 7000), app=small).apply_async()
+        until(lambda result=result: small.AsyncResult(result.id).state == "FAILURE", "the body failed")  # type: ignore[misc]
+    with redis.Redis.from_url(small.conf.broker_url) as client:
+        until(lambda: client.llen(keys.OUTBOX) == 0, "the outbox is empty")
+        assert not client.keys("celery-taskset-meta-*.[jtsd]")
+        assert not client.exists("elsewhere", keys.OUTBOX_FAILED)
+    assert {6002, 6006} <= set(ids(warehouse, TABLE))
+    assert 7000 not in ids(warehouse, TABLE)
