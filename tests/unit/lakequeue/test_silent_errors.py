@@ -10,6 +10,7 @@ from typing import Any
 import pytest
 from lakequeue import InvalidJob
 from lakequeue.jobs import parse_job
+from lakequeue.typed_values import Typed
 
 from tests.planted import found_in, planted
 
@@ -32,6 +33,13 @@ JOBS: list[dict[str, Any]] = [
     {"kind": "read", "limit": planted("limit")},
     {"kind": "read", "columns": [{"x": planted("column")}]},
     {"kind": planted("kind")},
+    *(
+        {"kind": "write", "data": [{"id": Typed({"__type__": kind, "__value__": planted(kind)})}]}
+        for kind in ("decimal", "datetime", "date", "time", "uuid", "base64", "float", planted("type"))
+    ),
+    {"kind": "write", "data": [{"note": Typed({"__type__": "bytes", "__value__": [planted("bytes")]})}]},
+    {"kind": "write", "data": [{"note": planted("text").encode()}], "schema_definition": COLUMNS},
+    {"kind": "write", "data": [{"raw": planted("raw")}], "schema_definition": [{"name": "raw", "data_type": "BINARY"}]},
 ]
 
 
