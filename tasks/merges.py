@@ -24,20 +24,23 @@ def count_keys(table: Table, key_columns: Sequence[Column], keys: Iterable[Key])
     """How many rows each key has: `i` (the key's place, from 0), `live`, `deleted`. Keys without rows are left out."""
     parameters = Parameters()
     deleted_at = table.by_name.get("deleted_at") if "deleted_at" in table.audit else None
+    t, k = table.free("t"), table.free("k")
     live, deleted = Sql("count(*)"), Sql("0")
     if deleted_at is not None:
-        live = sql("count_if(t.{name} IS NULL)", name=identifier(deleted_at.name))
-        deleted = sql("count_if(t.{name} IS NOT NULL)", name=identifier(deleted_at.name))
+        live = sql("count_if({t}.{name} IS NULL)", t=t, name=identifier(deleted_at.name))
+        deleted = sql("count_if({t}.{name} IS NOT NULL)", t=t, name=identifier(deleted_at.name))
     equal = (
-        sql("t.{name} = {value}", name=identifier(c.name), value=from_text(c.type, Sql(f"k.r[{i}]")))
+        sql("{t}.{name} = {value}", t=t, name=identifier(c.name), value=from_text(c.type, Sql(f"{k}.r[{i}]")))
         for i, c in enumerate(key_columns)
     )
     return Statement(
         sql(
-            "SELECT k.i AS i, {live} AS live, {deleted} AS deleted\n"
-            "FROM (SELECT posexplode(from_json({keys}, {schema}, " + _FAILFAST + ")) AS (i, r)) AS k\n"
-            "JOIN {table} AS t ON {equal}\n"
-            "GROUP BY k.i",
+            "SELECT {k}.i AS i, {live} AS live, {deleted} AS deleted\n"
+            "FROM (SELECT posexplode(from_json({keys}, {schema}, " + _FAILFAST + ")) AS (i, r)) AS {k}\n"
+            "JOIN {table} AS {t} ON {equal}\n"
+            "GROUP BY {k}.i",
+            t=t,
+            k=k,
             live=live,
             deleted=deleted,
             keys=parameters.bind(_dumps(list(keys)), "keys"),
@@ -86,16 +89,22 @@ def merge(
             column=identifier(table.by_name[table.stamp_column].name),
             stamp=stamp,
         )
-    equal = (sql("t.{name} = s.{key}", name=identifier(c.name), key=Sql(f"k{i}")) for i, c in enumerate(key_columns))
+    t, s = table.free("t"), table.free("s")
+    equal = (
+        sql("{t}.{name} = {s}.k{i}", t=t, s=s, name=identifier(c.name), i=Sql(str(i)))
+        for i, c in enumerate(key_columns)
+    )
     return Statement(
         sql(
-            "MERGE INTO {table} AS t\n"
+            "MERGE INTO {table} AS {t}\n"
             "USING (SELECT {source}\n"
             "       FROM (SELECT explode(from_json({rows}, {schema}, " + _FAILFAST + ")) AS r) AS source{guard}\n"
             "       WHERE assert_true(size(r) = {width}, 'row width') IS NULL\n"
-            "         AND assert_true(current_timestamp() < CAST({start_by} AS TIMESTAMP), 'expired') IS NULL) AS s\n"
-            "ON s.op <> 'I' AND {equal}\n"
-            "WHEN MATCHED AND s.op = 'D' THEN DELETE{update}{insert}",
+            "         AND assert_true(current_timestamp() < CAST({start_by} AS TIMESTAMP), 'expired') IS NULL) AS {s}\n"
+            "ON {s}.op <> 'I' AND {equal}\n"
+            "WHEN MATCHED AND {s}.op = 'D' THEN DELETE{update}{insert}",
+            t=t,
+            s=s,
             table=qualified(table.name),
             source=join(", ", source),
             rows=rows,
@@ -140,19 +149,25 @@ def _named(key_columns: Sequence[Column], columns: Sequence[Column]) -> Iterable
 
 
 def _update(table: Table, columns: Sequence[Column], stamp: Sql, *, every_row: bool) -> Sql:
+    t, s = table.free("t"), table.free("s")
     updates = [
         sql(
-            "{name} = CASE WHEN substr(s.mask, {i}, 1) = '1' THEN s.{value} ELSE t.{name} END",
+            "{name} = CASE WHEN substr({s}.mask, {i}, 1) = '1' THEN {s}.{value} ELSE {t}.{name} END",
+            t=t,
+            s=s,
             name=identifier(column.name),
             i=Sql(str(i + 1)),
             value=Sql(f"c{i}"),
         )
         for i, column in enumerate(columns)
+        if not column.counts_up  # no update may set it, and none here does: it is a key, or a new row's
     ]
     stamped = {
         "updated_at": stamp,
-        "updated_by": Sql("coalesce(s.updated_by, current_user())"),
-        "deleted_at": Sql(f"CASE WHEN s.soft = '1' THEN coalesce(t.`deleted_at`, {stamp}) ELSE t.`deleted_at` END"),
+        "updated_by": sql("coalesce({s}.updated_by, current_user())", s=s),
+        "deleted_at": Sql(
+            f"CASE WHEN {s}.soft = '1' THEN coalesce({t}.`deleted_at`, {stamp}) ELSE {t}.`deleted_at` END"
+        ),
     }
     for name, value in stamped.items():
         if name in table.audit:
@@ -161,20 +176,21 @@ def _update(table: Table, columns: Sequence[Column], stamp: Sql, *, every_row: b
         return Sql("")
     seen = Sql("")
     if "deleted_at" in table.audit and not every_row:
-        seen = sql(" AND t.{name} IS NULL", name=identifier(table.by_name["deleted_at"].name))
+        seen = sql(" AND {t}.{name} IS NULL", t=t, name=identifier(table.by_name["deleted_at"].name))
     return sql("\nWHEN MATCHED{seen} THEN UPDATE SET {updates}", seen=seen, updates=join(", ", updates))
 
 
 def _insert(table: Table, columns: Sequence[Column], stamp: Sql) -> Sql:
+    s = table.free("s")
     names = [identifier(column.name) for column in columns]
-    values = [Sql(f"s.c{i}") for i in range(len(columns))]
+    values = [Sql(f"{s}.c{i}") for i in range(len(columns))]
     stamped = {
         "created_at": stamp,
-        "created_by": Sql("coalesce(s.created_by, current_user())"),
+        "created_by": sql("coalesce({s}.created_by, current_user())", s=s),
         "updated_at": stamp,
-        "updated_by": Sql("coalesce(s.updated_by, current_user())"),
-        "deleted_at": Sql(f"CASE WHEN s.soft = '1' THEN {stamp} END"),
-        JOB_ID: Sql("s.job"),
+        "updated_by": sql("coalesce({s}.updated_by, current_user())", s=s),
+        "deleted_at": Sql(f"CASE WHEN {s}.soft = '1' THEN {stamp} END"),
+        JOB_ID: Sql(f"{s}.job"),
     }
     for name, value in stamped.items():
         if name in table.audit:
@@ -183,7 +199,8 @@ def _insert(table: Table, columns: Sequence[Column], stamp: Sql) -> Sql:
     if not names:
         return Sql("")
     return sql(
-        "\nWHEN NOT MATCHED AND s.op = 'I' THEN INSERT ({names}) VALUES ({values})",
+        "\nWHEN NOT MATCHED AND {s}.op = 'I' THEN INSERT ({names}) VALUES ({values})",
+        s=s,
         names=join(", ", names),
         values=join(", ", values),
     )

@@ -128,6 +128,10 @@ def _addition(job_id: str, job: Write, table: Table) -> Addition:
             problems.add("schema_differs", ("schema_definition",), phrase)
     columns = _given_columns(job, table, problems) if not problems else []
     keys = _key_columns(job.key_columns, ("key_columns",), table, problems)
+    for column in columns if job.mode == "upsert" else ():
+        if column.counts_up and column not in keys:
+            msg = f"the table numbers it itself, and no update may set it: leave {quoted(column.name)} out"
+            problems.add("generated_column", ("data", 0, column.name), msg)
     if problems:
         raise problems.as_invalid_job(what)
     if len(job.data) * len(columns) * len("null,") > LARGEST_BYTES:
@@ -148,6 +152,9 @@ def _addition(job_id: str, job: Write, table: Table) -> Addition:
                     text = encode(value)
                 except ValueProblem as exc:
                     problems.add_value(exc, ("data", index, column.name))
+            elif column.counts_up:
+                msg = "the table numbers its rows only where no row of a job gives a number: give it in all or in none"
+                problems.add("not_null", ("data", index, column.name), msg)
             elif not column.nullable:
                 problems.add("not_null", ("data", index, column.name), "the column takes no null")
             encoded[key] = text
@@ -194,7 +201,7 @@ def _change(job_id: str, job: Update, table: Table) -> Change:
         _only_once(key, seen, place.key, problems)
         values: dict[str, str | None] = {}
         for name, value in change.updates.items():
-            column = _column(name, (*place.updates, name), table, problems)
+            column = _written(name, (*place.updates, name), table, problems, added=False)
             if column is not None:
                 values[column.name.lower()] = _text(value, column, job.values, (*place.updates, name), problems)
                 moved = moved or column in keys
@@ -270,7 +277,7 @@ def _given_columns(job: Write, table: Table, problems: Problems) -> list[Column]
         for name in row:
             given.setdefault(name.lower(), (index, name))
     for index, name in given.values():
-        _column(name, ("data", index, name), table, problems)
+        _written(name, ("data", index, name), table, problems, added=True)
     for column in table.required:
         if column.name.lower() not in given:
             problems.add("not_null", ("data", 0, column.name), "the column takes no null")
@@ -286,6 +293,18 @@ def _column(name: str, path: Path, table: Table, problems: Problems) -> Column |
     elif isinstance(column.type, Unsupported):
         problems.add("unsupported_type", path, f"{column.type.sql} cannot be written")
         return None
+    return column
+
+
+def _written(name: str, path: Path, table: Table, problems: Problems, *, added: bool) -> Column | None:
+    """A column that a job may give a value for, in a row that is `added` or to one that is there."""
+    column = _column(name, path, table, problems)
+    if column is None:
+        return None
+    if name.lower() in table.audit:
+        problems.add("audit_column", path, f"{quoted(name)} of {table.name} is stamped by the worker: leave it out")
+    elif column.computed or (column.counts_up and not added):
+        problems.add("generated_column", path, f"{quoted(name)} is filled in by {table.name} itself: leave it out")
     return column
 
 

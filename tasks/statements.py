@@ -24,7 +24,7 @@ from tasks.sql import Parameters, Sql, Statement, identifier, join, literal, qua
 from tasks.table import AUDIT_TYPES, JOB_ID, Column, Table
 
 TOTAL = "_lakequeue_total"
-"""The extra column of a page that counts all rows the filters match."""
+"""The extra column of a page that counts all rows the filters match; the table's own names go first."""
 
 _JOBS_SCHEMA = "ARRAY<STRUCT<id: STRING, actor: STRING, rows: ARRAY<ARRAY<STRING>>>>"
 _EPOCH = datetime(1970, 1, 1, tzinfo=UTC)
@@ -126,18 +126,21 @@ def find_jobs(table: Table, job_ids: Sequence[str], *, since: datetime | None = 
     """
     parameters = Parameters()
     ids = parameters.bind(json.dumps(list(job_ids)), "ids")
+    t, j = table.free("t"), table.free("j")
     written = Sql("")
     stamped = next((name for name in ("created_at", "updated_at") if name in table.audit), None)
     if since is not None and stamped is not None:
         moment = parameters.bind(since.astimezone(UTC).isoformat(timespec="microseconds"), "since")
         column = identifier(table.by_name[stamped].name)
-        written = sql("\nWHERE t.{column} >= CAST({since} AS TIMESTAMP)", column=column, since=moment)
+        written = sql("\nWHERE {t}.{column} >= CAST({since} AS TIMESTAMP)", t=t, column=column, since=moment)
     return Statement(
         sql(
-            "SELECT j.id AS id, count(*) AS rows\n"
-            "FROM (SELECT explode(from_json({ids}, 'ARRAY<STRING>', map('mode', 'FAILFAST'))) AS id) AS j\n"
-            "JOIN {table} AS t ON t.{job_id} = j.id{written}\n"
-            "GROUP BY j.id",
+            "SELECT {j}.id AS id, count(*) AS rows\n"
+            "FROM (SELECT explode(from_json({ids}, 'ARRAY<STRING>', map('mode', 'FAILFAST'))) AS id) AS {j}\n"
+            "JOIN {table} AS {t} ON {t}.{job_id} = {j}.id{written}\n"
+            "GROUP BY {j}.id",
+            t=t,
+            j=j,
             ids=ids,
             table=qualified(table.name),
             job_id=identifier(table.by_name[JOB_ID].name),
@@ -150,7 +153,7 @@ def find_jobs(table: Table, job_ids: Sequence[str], *, since: datetime | None = 
 
 
 def select(table: Table, job: Read, columns: Sequence[Column]) -> Statement:
-    """One page of rows, each with the total in a last column named `TOTAL`.
+    """One page of rows: the columns in their order, then the total. Names of ours are none of the table's.
 
     Raises:
         ValueProblem: a filter or an ordering does not fit the table.
@@ -158,12 +161,12 @@ def select(table: Table, job: Read, columns: Sequence[Column]) -> Statement:
     parameters = Parameters()
     where = _where(table, job, parameters)
     source = qualified(table.name)
-    names = [_readable(column) for column in columns]
+    names = [_readable(column, table.free(f"_lakequeue_text{i}")) for i, column in enumerate(columns)]
     count = sql(
         "(SELECT count(*) FROM {source}{where}) AS {total}",
         source=source,
         where=where,
-        total=identifier(TOTAL),
+        total=table.free(TOTAL),
     )
     order = [
         sql(
@@ -195,7 +198,7 @@ def count(table: Table, job: Read) -> Statement:
     return Statement(
         sql(
             "SELECT count(*) AS {total} FROM {source}{where}",
-            total=identifier(TOTAL),
+            total=table.free(TOTAL),
             source=qualified(table.name),
             where=where,
         ),
@@ -301,10 +304,11 @@ def _known(table: Table, name: str, path: Path) -> Column:
     return column
 
 
-def _readable(column: Column) -> Sql:
+def _readable(column: Column, alias: Sql) -> Sql:
     name = identifier(column.name)
     if isinstance(column.type, Unsupported):
-        return sql("CAST({name} AS STRING) AS {name}", name=name)
+        # Not by its own name: an ordering by that would order the texts.
+        return sql("CAST({name} AS STRING) AS {alias}", name=name, alias=alias)
     return name
 
 

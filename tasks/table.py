@@ -6,21 +6,20 @@ import json
 from collections.abc import Iterable, Mapping, Sequence
 from dataclasses import dataclass
 from functools import cached_property
-from typing import Any
+from typing import Any, Literal
 
+from lakequeue import columns
 from lakequeue.columns import ColumnType, Unsupported, from_describe, parse_type
 from lakequeue.identifiers import TableName
 
+from tasks.sql import Sql
+
 JOB_ID = "_job_id"
-AUDIT_TYPES: Mapping[str, str] = {
-    "created_at": "TIMESTAMP",
-    "created_by": "STRING",
-    "updated_at": "TIMESTAMP",
-    "updated_by": "STRING",
-    "deleted_at": "TIMESTAMP",
-    JOB_ID: "STRING",
-}
-"""Audit columns of a created table, in order, with their types. Elsewhere those that exist with this type are used."""
+AUDIT_TYPES: Mapping[str, str] = columns.AUDIT_TYPES
+"""Audit columns of a created table, in order, with their types. Elsewhere those that can be stamped are used."""
+Filled = Literal["", "default", "generated", "identity", "always"]
+"""How the table itself fills in a column: by a `default`, always by an expression (`generated`), or by a number that
+counts up, where none is given (`identity`) or `always`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -28,7 +27,21 @@ class Column:
     name: str
     type: ColumnType
     nullable: bool = True
-    has_default: bool = False
+    filled: Filled = ""
+
+    @property
+    def has_default(self) -> bool:
+        """Whether the table has a value for it where a write gives none."""
+        return self.filled != ""
+
+    @property
+    def counts_up(self) -> bool:
+        return self.filled in ("identity", "always")
+
+    @property
+    def computed(self) -> bool:
+        """Whether no statement may give a value for it."""
+        return self.filled in ("generated", "always")
 
 
 @dataclass(frozen=True)
@@ -46,14 +59,16 @@ class Table:
         """Columns by lowercase name: they compare case-insensitively."""
         return {column.name.lower(): column for column in self.columns}
 
+    def free(self, name: str) -> Sql:
+        """An alias that is none of the columns: this name, with as many underscores as that takes."""
+        while name.lower() in self.by_name:
+            name += "_"
+        return Sql(name)
+
     @cached_property
     def audit(self) -> frozenset[str]:
-        """The audit columns that this table has with the type they must have."""
-        return frozenset(
-            name
-            for name, sql_type in AUDIT_TYPES.items()
-            if name in self.by_name and self.by_name[name].type.sql == sql_type
-        )
+        """The audit columns that this table has and that can be stamped. Others of their names are ordinary columns."""
+        return frozenset(name for name in AUDIT_TYPES if name in self.by_name and not why_no_stamp(self.by_name[name]))
 
     @cached_property
     def stamp_column(self) -> str | None:
@@ -63,7 +78,19 @@ class Table:
     @cached_property
     def required(self) -> tuple[Column, ...]:
         """Columns that refuse NULL and that a job has to give."""
-        return tuple(c for c in self.columns if not (c.nullable or c.has_default) and c.name.lower() not in AUDIT_TYPES)
+        return tuple(c for c in self.columns if not (c.nullable or c.has_default) and c.name.lower() not in self.audit)
+
+
+def why_no_stamp(column: Column) -> str:
+    """Why a column of an audit column's name is none, as said after its name; empty if it is one."""
+    name = column.name.lower()
+    if column.type.sql != AUDIT_TYPES[name]:
+        return f"is {column.type.sql}, not {AUDIT_TYPES[name]}"
+    if column.computed or column.counts_up:
+        return "is filled in by the table"
+    if name == "deleted_at" and not column.nullable:
+        return "is NOT NULL, so that every row would be a deleted one"
+    return ""
 
 
 def from_describe_json(name: TableName, text: str) -> Table:
@@ -90,13 +117,36 @@ def _column(described: Mapping[str, Any]) -> Column:
         name=described["name"],
         type=from_describe(described["type"]),
         nullable=bool(described.get("nullable", True)),
-        has_default=described.get("default") is not None,
+        filled=_filled(described),
     )
 
 
-def from_type_texts(name: TableName, columns: Iterable[tuple[str, str]]) -> Table:
+def _filled(described: Mapping[str, Any]) -> Filled:
+    """How a column is filled in, in any form in which it may be described.
+
+    Of Databricks only `default` is documented (docs, DESCRIBE TABLE). The others are unconfirmed: Spark 4's names for
+    them, those of `information_schema.columns`, and the keys of Delta Lake's metadata.
+    """
+    metadata = described.get("metadata")
+    told = {str(key).lower(): value for key, value in {**(metadata or {}), **described}.items()}
+
+    def is_set(*names: str) -> bool:
+        return any(told.get(name) not in (None, False, "", "NO", "NEVER", "no", "never") for name in names)
+
+    if is_set("generation_expression", "delta.generationexpression", "generated_always_as"):
+        return "generated"
+    if is_set("identity_column_spec", "identity", "is_identity", "delta.identity.start", "delta.identity.step"):
+        spec = told.get("identity_column_spec") or told.get("identity")
+        inner = {str(key).lower(): value for key, value in spec.items()} if isinstance(spec, dict) else {}
+        explicit = inner.get("allow_explicit_insert", told.get("delta.identity.allowexplicitinsert"))
+        by_default = str(told.get("identity_generation", "")).upper() == "BY DEFAULT"
+        return "identity" if by_default or str(explicit).lower() == "true" else "always"
+    return "default" if is_set("default", "column_default", "current_default") else ""
+
+
+def from_type_texts(name: TableName, described: Iterable[tuple[str, str]]) -> Table:
     """The table by its columns' names and types, as Unity Catalog's REST API spells them (`type_text`), and no more."""
-    return Table(name, tuple(Column(column, _from_text(text)) for column, text in columns), "")
+    return Table(name, tuple(Column(column, _from_text(text)) for column, text in described), "")
 
 
 def _from_text(text: str) -> ColumnType:

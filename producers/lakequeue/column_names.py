@@ -11,10 +11,10 @@ AUDIT = frozenset(AUDIT_COLUMNS)
 
 
 @lru_cache(maxsize=256)
-def wrong_names(names: tuple[str, ...], stamped: bool = False) -> tuple[tuple[str, str, str], ...]:
+def wrong_names(names: tuple[str, ...]) -> tuple[tuple[str, str, str], ...]:
     """(name, error type, message) for each name an object may not have; objects come with few sets of names.
 
-    `stamped` lets the audit columns pass, which a key may name though a row may not.
+    Names of audit columns pass: only the worker knows whether the table's are stamps.
     """
     wrong: list[tuple[str, str, str]] = []
     if len(names) > MAX_COLUMNS:
@@ -26,8 +26,6 @@ def wrong_names(names: tuple[str, ...], stamped: bool = False) -> tuple[tuple[st
         except ValueError as exc:
             wrong.append((name if isinstance(name, str) else "", "bad_name", str(exc)))
             continue
-        if lower in AUDIT and not stamped:
-            wrong.append((name, "audit_column", f"{quoted(name)} is stamped by the worker; leave it out"))
         if lower in seen:
             wrong.append((name, "duplicate_column", f"column {quoted(name)} is given twice, as names ignore case"))
         seen.add(lower)

@@ -6,10 +6,20 @@ from dataclasses import dataclass, field
 from functools import lru_cache
 from typing import Any, Final, Literal, get_args
 
-from lakequeue.identifiers import check_column_name
+from lakequeue.identifiers import check_new_column_name
 from lakequeue.problems import quoted
 
-AUDIT_COLUMNS: Final = ("created_at", "created_by", "updated_at", "updated_by", "deleted_at", "_job_id")
+AUDIT_TYPES: Final = {
+    "created_at": "TIMESTAMP",
+    "created_by": "STRING",
+    "updated_at": "TIMESTAMP",
+    "updated_by": "STRING",
+    "deleted_at": "TIMESTAMP",
+    "_job_id": "STRING",
+}
+"""Audit columns of a created table, in order, with their types."""
+
+AUDIT_COLUMNS: Final = tuple(AUDIT_TYPES)
 """Stamped by the worker, so no job may give them."""
 
 MAX_DEPTH = 20
@@ -221,7 +231,7 @@ class _Parser:
             if name.startswith("`"):
                 name = name[1:-1].replace("``", "`")
             try:
-                check_column_name(name)
+                check_new_column_name(name)
             except ValueError as exc:
                 raise self._error(at, str(exc)) from None
             if name.lower() in fields:

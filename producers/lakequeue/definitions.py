@@ -8,7 +8,7 @@ from pydantic import JsonValue
 
 from lakequeue.columns import AUDIT_COLUMNS, ColumnType, parse_type
 from lakequeue.encoding import Values, encoder
-from lakequeue.identifiers import check_column_name
+from lakequeue.identifiers import check_new_column_name
 from lakequeue.problems import Path, Problems, quoted, suggestion
 from lakequeue.scalars import Encode
 
@@ -102,7 +102,7 @@ def _judged(columns: tuple[_Given | None, ...], values: Values) -> Definition | 
         loc = ("schema_definition", index)
         lower = name.lower()
         try:
-            check_column_name(name)
+            check_new_column_name(name)
         except ValueError as exc:
             wrong.append(("bad_name", (*loc, "name"), str(exc)))
         if lower in _AUDIT:

@@ -5,7 +5,7 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from typing import Any
 
-from lakequeue.column_names import AUDIT
+from lakequeue.columns import AUDIT_TYPES
 from lakequeue.problems import Problems
 
 _PAGE = {"data", "count", "total", "receipt"}
@@ -50,5 +50,15 @@ def _gather(given: Any, rows: list[Any]) -> bool:
     page = given["data"]
     if not isinstance(page, list) or not all(isinstance(row, dict) for row in page):
         return False
-    rows += ({name: value for name, value in row.items() if name.lower() not in AUDIT} for row in page)
+    stamps = _stamps(given["receipt"])
+    rows += ({name: value for name, value in row.items() if name.lower() not in stamps} for row in page)
     return True
+
+
+def _stamps(receipt: Any) -> frozenset[str]:
+    """The audit columns of a page: by their types, as far as the receipt tells these."""
+    types = receipt.get("columns") if isinstance(receipt, dict) else None
+    if not isinstance(types, dict):
+        return frozenset(AUDIT_TYPES)
+    told = {str(name).lower(): text for name, text in types.items()}
+    return frozenset(name for name, text in AUDIT_TYPES.items() if told.get(name, text) == text)

@@ -15,8 +15,9 @@ MAX_NAME_CHARS = 255
 # docs.databricks.com, "Names": no dot, space, slash, control characters or DEL in a Unity Catalog object.
 # Backticks are ours: without them a name's dotted form reads back as the same name.
 _NOT_IN_OBJECTS = re.compile(r"[\x00-\x20./\x7f`\ud800-\udfff]")
-# Delta takes ` ,;{}()\n\t=` in column names only under column mapping, which tables need not have.
-_NOT_IN_COLUMNS = re.compile(r"[\x00-\x20,;{}()=\x7f\ud800-\udfff]")
+# Delta takes ` ,;{}()\n\t=` in column names only under column mapping, which tables that are made here do not have.
+_NOT_IN_NEW_COLUMNS = re.compile(r"[\x00-\x20,;{}()=\x7f\ud800-\udfff]")
+_NOT_IN_COLUMNS = re.compile(r"[\x00-\x1f\x7f\ud800-\udfff]")
 # Ids stand unescaped in JSON, in lists with blanks between, in pages and in terminals: whatever is seen there as it is.
 _JOB_ID = re.compile(
     r"[^\s\x00-\x20\x7f-\xa0\xad\u200b-\u200f\u2028-\u202e\u2060-\u206f\ufeff\ud800-\udfff\"'`\\<>&]{1,255}"
@@ -83,6 +84,14 @@ def check_column_name(name: str) -> str:
     if not isinstance(name, str):
         raise InvalidArgument(f"a column name is a string, not {quoted(name)}")
     _check(name, "column name", _NOT_IN_COLUMNS)
+    return name
+
+
+@lru_cache(maxsize=8192)
+def check_new_column_name(name: str) -> str:
+    """As `check_column_name`, of a column of a table that is to be created: without blanks and `,;{}()=`."""
+    check_column_name(name)
+    _check(name, "new column's name", _NOT_IN_NEW_COLUMNS)
     return name
 
 

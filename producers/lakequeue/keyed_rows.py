@@ -32,7 +32,7 @@ def check_key_columns(
     elif mode in ("upsert", "insert_if_absent") and not names and len(problems) == before:
         problems.add("missing", ("key_columns",), f"{mode} takes the columns by which rows are told apart")
     for index, name in enumerate(names):
-        if name.lower() in AUDIT:
+        if definition is not None and name.lower() in AUDIT:
             msg = f"{quoted(name)} is stamped by the worker, so no row brings it"
             problems.add("audit_column", ("key_columns", index), msg)
         elif definition is not None and name:

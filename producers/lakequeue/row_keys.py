@@ -117,7 +117,7 @@ class KeyCheck:
         return key
 
     def _respelt(self, given: Mapping[str, object], names: tuple[str, ...], loc: Path) -> Mapping[str, object] | None:
-        wrong = wrong_names(names, True)
+        wrong = wrong_names(names)
         for name, kind, msg in wrong:
             self._problems.add(kind, (*loc, name) if name else loc, msg)
         if wrong:

@@ -72,7 +72,7 @@ def check_order_by(given: object, problems: Problems) -> tuple[OrderBy, ...]:
             orders.append(OrderBy(checked_name(item.column, loc, problems), item.descending))
         elif not isinstance(item, str):
             problems.add("wrong_type", loc, "takes a column name, with asc or desc after it if need be")
-        elif (words := item.split()) and len(words) == 2 and words[1].lower() in ("asc", "desc"):
+        elif (words := item.strip().rsplit(None, 1)) and len(words) == 2 and words[1].lower() in ("asc", "desc"):
             orders.append(OrderBy(checked_name(words[0], loc, problems), words[1].lower() == "desc"))
         else:
             name = item.strip()

@@ -18,7 +18,7 @@ NAME = TableName("c", "s", "t")
 BARE = Table(NAME, tuple(Column(n, parse_type(t)) for n, t in (("k", "INT"), ("b", "INT"), ("a", "STRING"))), "id")
 TABLE = replace(BARE, columns=(*BARE.columns, *(Column(name, parse_type(t)) for name, t in AUDIT_TYPES.items())))
 CONSTRAINED = replace(TABLE, constrained=True)
-DEFAULTS = replace(TABLE, columns=(*TABLE.columns, Column("d", parse_type("INT"), has_default=True)))
+DEFAULTS = replace(TABLE, columns=(*TABLE.columns, Column("d", parse_type("INT"), filled="default")))
 
 Job = Write | Update | Delete
 

@@ -250,7 +250,7 @@ def test_a_described_table_is_read() -> None:
     assert described.by_name["id"].type == parse_type("BIGINT")
     read = Read(table=str(NAME))
     columns = statements.read_columns(described, read)
-    assert "CAST(`v` AS STRING) AS `v`" in str(statements.select(described, read, columns).sql)
+    assert "CAST(`v` AS STRING) AS _lakequeue_text2" in str(statements.select(described, read, columns).sql)
 
 
 def test_a_parameter_is_bound_once() -> None:
