@@ -91,7 +91,7 @@ def check_column_name(name: str) -> str:
 def check_new_column_name(name: str) -> str:
     """As `check_column_name`, of a column of a table that is to be created: without blanks and `,;{}()=`."""
     check_column_name(name)
-    _check(name, "new column's name", _NOT_IN_NEW_COLUMNS)
+    _check(name, "column name", _NOT_IN_NEW_COLUMNS)
     return name
 
 

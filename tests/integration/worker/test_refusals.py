@@ -48,8 +48,8 @@ REFUSED: list[tuple[str, dict[str, Any], list[Any]]] = [
     ("NaN in a BIGINT", body(data=[{"id": float("nan")}]), ["data", 0, "id"]),
     (
         "a quote-and-semicolon identifier",
-        body(schema_definition=None, auto_create=False, data=[{"id'; DROP TABLE x; --": 1}]),
-        ["data", 0, "id'; DROP TABLE x; --"],
+        body(schema_definition=[{"name": "id'; DROP TABLE x; --", "data_type": "INT"}]),
+        ["schema_definition", 0, "name"],
     ),
     ("a quote-and-semicolon table", body(table="t`; DROP TABLE x; --"), ["table"]),
 ]
@@ -72,8 +72,10 @@ def test_it_is_refused_in_the_producer(system: System, job: dict[str, Any], loc:
         ({"id": "NaN"}, ["data", 1, "id"]),
         ({"id": 2**70}, ["data", 1, "id"]),
         ({"id": 1, "nope": 1}, ["data", 1, "nope"]),
+        ({"id": 1, "id'; DROP TABLE x; --": 1}, ["data", 1, "id'; DROP TABLE x; --"]),
+        ({"id": 1, "Created_By": "me"}, ["data", 1, "Created_By"]),
     ],
-    ids=["NaN in a BIGINT", "a number too large", "an unknown column"],
+    ids=["NaN in a BIGINT", "a number too large", "an unknown column", "a quote-and-semicolon column", "a stamp"],
 )
 def test_where_only_the_table_can_tell_it_fails_alone_and_names_the_place(
     system: System, table: str, row: dict[str, Any], loc: list[Any]

@@ -143,7 +143,7 @@ REFUSED: dict[str, tuple[dict[str, object], list[tuple[str, list[str | int]]]]] 
     "null data": ({"kind": "write", "data": None}, [("wrong_type", ["data"])]),
     "empty row": ({"kind": "write", "data": [{"a": 1}, {}]}, [("wrong_length", ["data", 1])]),
     "row of a list": ({"kind": "write", "data": [[1]]}, [("wrong_type", ["data", 0])]),
-    "bad column": ({"kind": "write", "data": [{"a b": 1}]}, [("bad_name", ["data", 0, "a b"])]),
+    "bad column": ({"kind": "write", "data": [{"a\nb": 1}]}, [("bad_name", ["data", 0, "a\nb"])]),
     "repeated column": (
         {"kind": "write", "data": [{"a": 1, "A": 2}]},
         [("duplicate_column", ["data", 0, "A"])],
@@ -165,11 +165,11 @@ REFUSED: dict[str, tuple[dict[str, object], list[tuple[str, list[str | int]]]]] 
     "null key": ({"kind": "delete", "key_column": "id", "key_value": None}, [("null_value", ["key_value"])]),
     "list as key": ({"kind": "delete", "key_column": "id", "key_value": [1]}, [("wrong_type", ["key_value"])]),
     "no key": ({"kind": "delete"}, [("missing", ["key"])]),
-    "bad key column": ({"kind": "delete", **KEY, "key_column": "a b"}, [("value_error", ["key_column"])]),
+    "bad key column": ({"kind": "delete", **KEY, "key_column": "a\nb"}, [("value_error", ["key_column"])]),
     "soft of a number": ({"kind": "delete", **KEY, "soft": 1}, [("bool_type", ["soft"])]),
     "no updates": ({"kind": "update", **KEY, "updates": {}}, [("wrong_length", ["updates"])]),
     "updates of a list": ({"kind": "update", **KEY, "updates": [1]}, [("wrong_type", ["updates"])]),
-    "bad update": ({"kind": "update", **KEY, "updates": {"a;": 1}}, [("bad_name", ["updates", "a;"])]),
+    "bad update": ({"kind": "update", **KEY, "updates": {"a\t": 1}}, [("bad_name", ["updates", "a\t"])]),
     "limit": ({"kind": "read", "limit": 1001}, [("less_than_equal", ["limit"])]),
     "limit of true": ({"kind": "read", "limit": True}, [("int_type", ["limit"])]),
     "offset": ({"kind": "read", "offset": -1}, [("greater_than_equal", ["offset"])]),
@@ -178,7 +178,7 @@ REFUSED: dict[str, tuple[dict[str, object], list[tuple[str, list[str | int]]]]] 
     "gap in columns": ({"kind": "read", "columns": "a,,b"}, [("bad_name", ["columns", 1])]),
     "column twice": ({"kind": "read", "columns": ["a", "A"]}, [("duplicate_column", ["columns", 1])]),
     "order twice": ({"kind": "read", "order_by": "a,-a"}, [("duplicate_column", ["order_by", 1])]),
-    "injection in order": ({"kind": "read", "order_by": "a; DROP TABLE t"}, [("bad_name", ["order_by", 0])]),
+    "a line break in order": ({"kind": "read", "order_by": "a\nb"}, [("bad_name", ["order_by", 0])]),
     "order of a number": ({"kind": "read", "order_by": [1]}, [("wrong_type", ["order_by", 0])]),
     "filter of text": ({"kind": "read", "filters": ["a = 1"]}, [("wrong_type", ["filters", 0])]),
     "filters of an object": ({"kind": "read", "filters": {}}, [("wrong_type", ["filters"])]),
@@ -300,9 +300,12 @@ def test_a_definition_has_every_value_checked(row: dict[str, object], expected: 
 
 
 @pytest.mark.parametrize("name", [*AUDIT_COLUMNS, "CREATED_AT"])
-def test_audit_columns_cannot_be_given(name: str) -> None:
-    assert errors({"kind": "write", **TABLE, "data": [{name: 1}]}) == [("audit_column", ["data", 0, name])]
-    assert errors({"kind": "update", **TABLE, **KEY, "updates": {name: 1}}) == [("audit_column", ["updates", name])]
+def test_audit_columns_cannot_be_given_where_the_job_says_what_the_table_has(name: str) -> None:
+    """Of a table that exists only the worker knows whether they are stamps."""
+    assert Write(**TABLE, data=[{name: 1}])
+    assert Update(**TABLE, **KEY, updates={name: 1})
+    declared = {"kind": "write", **TABLE, "schema_definition": COLUMNS, "data": [{"id": 1, name: 1}]}
+    assert errors(declared) == [("audit_column", ["data", 0, name])]
     definition = [{"name": name, "data_type": "STRING"}]
     job = {"kind": "write", **TABLE, "schema_definition": definition, "data": [{"a": 1}]}
     assert errors(job) == [("audit_column", ["schema_definition", 0, "name"])]
@@ -322,9 +325,9 @@ def test_python_values_are_stored_as_json() -> None:
 
 
 def test_all_errors_are_found_and_the_first_twenty_shown() -> None:
-    job = {"kind": "write", "table": "a.b", "nope": 1, "actor": "", "data": [{"a b": {1}}] * 30}
+    job = {"kind": "write", "table": "a.b", "nope": 1, "actor": "", "data": [{"a\nb": {1}}] * 30}
     found = errors(job)
-    assert [loc for _, loc in found[:3]] == [["nope"], ["table"], ["data", 0, "a b"]]
+    assert [loc for _, loc in found[:3]] == [["nope"], ["table"], ["data", 0, "a\nb"]]
     assert len(found) == 21
     assert found[-1] == ("more", [])
     refused = refusal(job)

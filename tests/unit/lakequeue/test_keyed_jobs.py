@@ -240,7 +240,7 @@ REFUSED: dict[str, tuple[dict[str, object], Errors]] = {
     "NaN in a key": ({"kind": "delete", "key": {"a": float("nan")}}, [("nan_key", ["key", "a"])]),
     "NaN as key_value": ({"kind": "delete", **OLD, "key_value": float("nan")}, [("nan_key", ["key_value"])]),
     "what is no JSON in a key": ({"kind": "delete", "key": {"a": object()}}, [("wrong_type", ["key", "a"])]),
-    "bad name in a key": ({"kind": "delete", "key": {"a b": 1}}, [("bad_name", ["key", "a b"])]),
+    "bad name in a key": ({"kind": "delete", "key": {"a\nb": 1}}, [("bad_name", ["key", "a\nb"])]),
     "number as name in a key": ({"kind": "delete", "key": {1: 1}}, [("bad_name", ["key"])]),
     "column twice in a key": ({"kind": "delete", "key": {"a": 1, "A": 1}}, [("duplicate_column", ["key", "A"])]),
     # many keys
@@ -268,10 +268,6 @@ REFUSED: dict[str, tuple[dict[str, object], Errors]] = {
         {"kind": "update", "rows": [ROW, {"key": {"id": 2}, "updates": {}}]},
         [("wrong_length", ["rows", 1, "updates"])],
     ),
-    "a row that changes a stamp": (
-        {"kind": "update", "rows": [{"key": {"id": 2}, "updates": {"updated_at": 1}}]},
-        [("audit_column", ["rows", 0, "updates", "updated_at"])],
-    ),
     "null in the second row's key": (rows({"a": 1}, {"a": None}), [("null_value", ["rows", 1, "key", "a"])]),
     "null in the second key": (keys({"a": 1}, {"a": None}), [("null_value", ["keys", 1, "a"])]),
     "nulls are no duplicates": (keys({"a": None}, {"a": None}), [("null_value", ["keys", i, "a"]) for i in (0, 1)]),
@@ -287,7 +283,7 @@ REFUSED: dict[str, tuple[dict[str, object], Errors]] = {
     "other columns": (rows({"a": 1}, {"b": 1}), [("different_columns", ["rows", 1, "key"])]),
     "fewer columns": (keys({"a": 1, "b": 1}, {"a": 1}), [("different_columns", ["keys", 1])]),
     "more columns": (keys({"a": 1}, {"a": 1, "b": 1}), [("different_columns", ["keys", 1])]),
-    "a bad first key": (keys({"a b": 1}, {"a": 1}, {"a": 2}), [("bad_name", ["keys", 0, "a b"])]),
+    "a\nbad first key": (keys({"a\nb": 1}, {"a": 1}, {"a": 2}), [("bad_name", ["keys", 0, "a\nb"])]),
     # writes
     "unknown mode": ({"kind": "write", "mode": "merge", "data": [{"a": 1}]}, [("literal_error", ["mode"])]),
     "mode of a list": (data({"id": 1}, mode=[]), [("literal_error", ["mode"])]),
@@ -298,9 +294,12 @@ REFUSED: dict[str, tuple[dict[str, object], Errors]] = {
     "no key_columns": ({"kind": "write", "mode": "upsert", "data": [{"a": 1}]}, [("missing", ["key_columns"])]),
     "empty key_columns": (data({"a": 1}, key_columns=""), [("missing", ["key_columns"])]),
     "key_columns of an object": (data({"a": 1}, key_columns={}), [("wrong_type", ["key_columns"])]),
-    "bad key column": (data({"id": 1}, key_columns="a b"), [("bad_name", ["key_columns", 0])]),
+    "bad key column": (data({"id": 1}, key_columns="a\nb"), [("bad_name", ["key_columns", 0])]),
     "key column twice": (data({"id": 1}, key_columns="id,ID"), [("duplicate_column", ["key_columns", 1])]),
-    "key by a stamp": (data({"id": 1}, key_columns=["_job_id"]), [("audit_column", ["key_columns", 0])]),
+    "key by a stamp": (
+        {**data({"id": 1}, key_columns=["_job_id"]), "schema_definition": [{"name": "id", "data_type": "INT"}]},
+        [("audit_column", ["key_columns", 0])],
+    ),
     "row without its key": (
         {**ABSENT, "data": [{"id": 1, "a": 1}, {"a": 1}]},
         [("missing_column", ["data", 1, "id"])],
