@@ -127,6 +127,8 @@ class CsvFile:
 
     def _ragged(self, row: list[str], line: int, lines: Lines) -> CsvProblem:
         header = len(self.start.header) - self.start.widened
+        if self.start.widened and len(row) == header:
+            return CsvProblem("the row does not end in a delimiter, as the first rows do", line=line)
         after = lines.rest(csv_hints.MOST_FOOTER_LINES) if len(row) < header else None
         footer = None if after is None else lines.number - line + 1
         raw, dialect = self.start.records.raw(line), self.start.records.dialect

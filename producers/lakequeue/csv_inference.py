@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from lakequeue.columns import Scalar
-from lakequeue.csv_spellings import CANDIDATES, Candidate
+from lakequeue.csv_spellings import CANDIDATES, WITH_DECIMAL_COMMA, Candidate
 from lakequeue.csv_types import Column, with_point
 
 MARKERS = frozenset(("", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "\\N", "-", "."))
@@ -28,7 +28,7 @@ class Inference:
     def __init__(self, column: Column, nulls: frozenset[str]) -> None:
         self._column = column
         self._nulls = nulls
-        self._left = CANDIDATES
+        self._left = WITH_DECIMAL_COMMA if column.decimal_comma else CANDIDATES
         self._fitting: set[str] = set()
         self._seen = False
         self._markers: set[str] = set()

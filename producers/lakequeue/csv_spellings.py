@@ -173,3 +173,4 @@ _REASONS: tuple[tuple[Fits, str], ...] = (
 )
 
 CANDIDATES = _TYPES + tuple(Candidate(None, fits, note) for fits, note in _REASONS)
+WITH_DECIMAL_COMMA = tuple(each for each in CANDIDATES if "--decimal" not in each.note)

@@ -49,7 +49,7 @@ def look(source: Source, given: Dialect, max_field_chars: int) -> Start:
         header = [f"c{number}" for number in range(1, len(header) + 1)]
     else:
         rows = rows[1:]
-    widened = bool(rows) and len(rows[0]) == len(header) + 1 and not rows[0][-1]
+    widened = bool(rows) and all(len(row) == len(header) + 1 and not row[-1] for row in rows)
     return Start(records, [*header, ""] if widened else header, header_line, widened, rows, notes)
 
 

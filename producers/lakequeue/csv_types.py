@@ -20,6 +20,7 @@ from lakequeue.scalars import Encode
 
 _NOT_NULL = re.compile(r"\s+NOT\s+NULL\s*\Z", re.IGNORECASE)
 _WHOLE = re.compile(r"([+-]?[0-9]{1,40})(?:\.0{1,40})?")
+_POINT_NUMBER = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?")
 _COMMA_NUMBER = re.compile(r"([+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+))(?:,([0-9]+))?")
 _STRING = columns.Scalar("STRING")
 
@@ -89,11 +90,11 @@ def is_number(column_type: ColumnType | None) -> bool:
 
 
 def with_point(text: str) -> str:
-    """`1.234,50` as `1234.50`; what is no number with a decimal comma becomes none at all."""
+    """`1.234,50` as `1234.50`; a number with a decimal point becomes none."""
     match = _COMMA_NUMBER.fullmatch(text)
     if match:
         return match[1].replace(".", "") + (f".{match[2]}" if match[2] else "")
-    return text.replace(".", ",") if "," not in text else text
+    return f"?{text}" if _POINT_NUMBER.fullmatch(text) else text
 
 
 def _nested_value(text: str) -> JsonValue:

@@ -70,6 +70,8 @@ def test_a_column_that_is_not_what_it_seems_says_why(
         pytest.param(["a.b", "1,5"], "STRING", ["a.b", "1,5"], id="text"),
         pytest.param(["2024-01-01"], "DATE", ["2024-01-01"], id="date"),
         pytest.param(["12E4"], "STRING", ["12E4"], id="code"),
+        pytest.param(["1,234", "2,500"], "DOUBLE", ["1.234", "2.500"], id="three digits after the comma"),
+        pytest.param(["1.5E3"], "STRING", ["1.5E3"], id="a point and an exponent"),
     ],
 )
 def test_a_decimal_comma_is_read_where_the_user_says_so(
@@ -77,6 +79,7 @@ def test_a_decimal_comma_is_read_where_the_user_says_so(
 ) -> None:
     found = column(tmp_path, values, "--decimal", ",")
     assert (found.types["c"], [row["c"] for row in found.rows]) == (inferred, sent)
+    assert "--decimal" not in found.notes.get("c", "")
 
 
 def test_a_decimal_comma_is_read_in_columns_of_a_declared_type(tmp_path: Path) -> None:
