@@ -53,12 +53,12 @@ class _Rows:
 
 @dataclass(frozen=True, slots=True)
 class Folded:
-    """What a batch comes to: `counts` are rows by job id, `missing` the jobs that must find rows and did not, `after`
-    what the table holds of each key once the statement is committed."""
+    """What a batch comes to: `counts` are rows by job id, `missing` the jobs that must find rows and did not, each with
+    the places of those keys in it, `after` what the table holds of each key once the statement is committed."""
 
     sources: list[Source]
     counts: dict[str, int]
-    missing: frozenset[str]
+    missing: Mapping[str, tuple[int, ...]]
     after: dict[Key, Found]
 
 
@@ -72,7 +72,7 @@ def fold(jobs: Sequence[Prepared], counts: Mapping[Key, Found], key_of: Callable
     state: dict[Key, _Rows] = {}
     loose: list[Source] = []
     result: dict[str, int] = {}
-    missing: set[str] = set()
+    missing: dict[str, tuple[int, ...]] = {}
 
     def rows_of(key: Key) -> _Rows:
         if key not in state:
@@ -85,19 +85,21 @@ def fold(jobs: Sequence[Prepared], counts: Mapping[Key, Found], key_of: Callable
             case Addition():
                 result[job.job_id] = _add(job, key_of, rows_of, loose)
             case Change():
-                if job.must_exist and any(_live(rows_of(key)) == 0 for key, _ in job.changes):
-                    missing.add(job.job_id)
+                keys = [key for key, _ in job.changes] if job.must_exist else []
+                if absent := tuple(place for place, key in enumerate(keys) if not _live(rows_of(key))):
+                    missing[job.job_id] = absent
                 else:
                     result[job.job_id] = sum(_set(rows_of(key), key, values, job.actor) for key, values in job.changes)
             case Removal():
-                if job.must_exist and any(_matched(rows_of(key), job) == 0 for key in job.keys):
-                    missing.add(job.job_id)
+                sought = job.keys if job.must_exist else ()
+                if absent := tuple(place for place, key in enumerate(sought) if not _matched(rows_of(key), job)):
+                    missing[job.job_id] = absent
                 else:
                     result[job.job_id] = sum(_remove(rows_of(key), key, job) for key in job.keys)
     changes = [rows.change for rows in state.values() if rows.change is not None]
     added = loose + [source for rows in state.values() for source in rows.added]
     after = {key: _found(rows) for key, rows in state.items()}
-    return Folded(changes + added, result, frozenset(missing), after)
+    return Folded(changes + added, result, missing, after)
 
 
 def _add(

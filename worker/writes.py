@@ -10,7 +10,9 @@ from datetime import UTC, datetime
 from typing import Any
 
 from lakequeue import wire
+from lakequeue.jobs import Delete, Update
 from lakequeue.keys import Lane
+from lakequeue.problems import Problems
 
 from tasks import statements
 from tasks.batches import Limits, payload_bytes
@@ -34,6 +36,7 @@ log = logging.getLogger(__name__)
 
 
 NOTHING: Mapping[str, int] = {}
+NO_PLACES: Mapping[str, Sequence[int]] = {}
 
 PLENTY = 1000
 """So many jobs in a lane wait for no others to join them."""
@@ -169,7 +172,7 @@ class WriteLane:
         if answer is not None and sent is not None and answer.affected != sent:
             notes.append(f"the warehouse counted {answer.affected} rows, {sent} were sent")
             log.error("batch=%s table=%s rows=%d affected=%s", frozen.batch, place.table, sent, answer.affected)
-        return self._committed(place, plan, frozen, frozen.counted(), answer, started_at, notes)
+        return self._committed(place, plan, frozen, frozen.counted(), answer, started_at, notes, folded.missing)
 
     def _count(self, plan: Plan) -> Counts:
         """What the table holds of the keys that the jobs look for."""
@@ -229,8 +232,10 @@ class WriteLane:
         answer: Answer | None,
         started_at: str,
         notes: Sequence[str],
+        missing: Mapping[str, Sequence[int]] = NO_PLACES,
     ) -> Turn:
-        refused = [_not_found(entry) for entry in plan.entries if counts.get(entry.member.id) == NOT_FOUND]
+        found_none = [entry for entry in plan.entries if counts.get(entry.member.id) == NOT_FOUND]
+        refused = [_not_found(entry, missing.get(entry.member.id, ())) for entry in found_none]
         ids = set(frozen.ids) - {refusal.entry.member.id for refusal in refused}
         found = (entry.member for entry in plan.entries if entry.member.id in ids)
         members = list({member.id: member for member in found}.values())
@@ -371,10 +376,22 @@ class WriteLane:
         lines.failed(level, place, members, failure, batch=frozen.batch, attempt=frozen.attempt, **more)
 
 
-def _not_found(entry: Entry) -> Refusal:
-    op = entry.member.task.removeprefix("records.")
-    message = f"{op} {entry.member.table}: no row has this key, and must_exist is set; nothing was changed"
-    return Refusal(entry, message, {}, "ROW_NOT_FOUND")
+def _not_found(entry: Entry, missing: Sequence[int]) -> Refusal:
+    """A job whose keys have to be in the table. `missing` are the places of those that are not, as far as known: of a
+    batch whose owner died nobody knows them."""
+    subject = f"{entry.member.task.removeprefix('records.')} {entry.member.table}"
+    job = entry.job
+    field = "rows" if isinstance(job, Update) else "keys"
+    many = job.rows if isinstance(job, Update) else job.keys_ if isinstance(job, Delete) else None
+    if many is None or not missing:
+        told = "no row has this key" if many is None else "some of its keys are in no row"
+        return Refusal(entry, f"{subject}: {told}, and must_exist is set; nothing was changed", {}, "ROW_NOT_FOUND")
+    problems = Problems()
+    for place in missing:
+        problems.add("row_not_found", (field, place), "no row has this key")
+    error = problems.as_invalid_job(subject)
+    message = f"{error.message}, and must_exist is set; nothing was changed"
+    return Refusal(entry, message, error.details, "ROW_NOT_FOUND")
 
 
 def _too_large(plan: Plan) -> Refusal:

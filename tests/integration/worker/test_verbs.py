@@ -78,6 +78,23 @@ def test_a_missing_row_is_an_outcome_never_silence(queue: Queue, filled: str) ->
         queue.delete(filled, key={"id": 99}, must_exist=True).result(timeout=30)
 
 
+@pytest.mark.parametrize("verb", ["update", "delete"])
+def test_of_many_keys_those_that_are_missing_are_named_by_their_places(queue: Queue, filled: str, verb: str) -> None:
+    keys = [{"id": i} for i in (3, 98, 4, 99)]
+    if verb == "update":
+        handle = queue.update(filled, rows=[{"key": key, "updates": {"name": "x"}} for key in keys], must_exist=True)
+    else:
+        handle = queue.delete(filled, keys=keys, must_exist=True)
+    field = "rows" if verb == "update" else "keys"
+    told = rf"{field}\[1\]: no row has this key \(and 1 more\), and must_exist is set"
+    with pytest.raises(JobFailed, match=told) as caught:
+        handle.result(timeout=30)
+    assert caught.value.details["error"] == "ROW_NOT_FOUND"
+    assert [error["loc"] for error in caught.value.details["errors"]] == [[field, 1], [field, 3]]
+    assert "98" not in str(caught.value.to_dict())
+    assert [i for i, _ in rows(queue, filled)] == [1, 2, 3, 4, 5]
+
+
 def test_a_soft_delete_hides_a_row_and_keeps_the_first_time(queue: Queue, filled: str) -> None:
     assert done(queue.delete(filled, key_column="id", key_value=1, actor="eve")).count == 1
     assert [i for i, _ in rows(queue, filled)] == [2, 3, 4, 5]

@@ -99,7 +99,9 @@ def count(rows: Sequence[Row]) -> Mapping[Key, Found]:
     return {(k,): Found(live[k], deleted[k]) for k in live.keys() | deleted.keys() if k is not None}
 
 
-def run(rows: Sequence[Row], prepared: Sequence[Prepared]) -> tuple[list[Row], dict[str, int], frozenset[str]]:
+def run(
+    rows: Sequence[Row], prepared: Sequence[Prepared]
+) -> tuple[list[Row], dict[str, int], Mapping[str, tuple[int, ...]]]:
     folded = Batch(TABLE, tuple(prepared)).fold(count(rows))
     return apply(rows, folded), folded.counts, folded.missing
 
