@@ -17,6 +17,7 @@ from lakequeue.identifiers import TableName
 from lakequeue.unreachable import explain
 
 from tasks import statements
+from worker import trouble
 from worker.findings import Finding, short
 from worker.lists import in_other_databases, unread
 from worker.permissions import permission_findings
@@ -142,7 +143,11 @@ def ask_workspace(what: str, ask: Callable[[], Finding]) -> Finding:
     except NotFound as exc:
         return Finding("FAIL", what, short(exc), "correct DATABRICKS_WAREHOUSE_ID")
     except (DatabricksError, ValueError, OSError, TimeoutError) as exc:
-        return Finding("FAIL", what, type(exc).__name__, "check DATABRICKS_HOST, the network and the proxy settings")
+        told, step = trouble.explain(exc) or (
+            type(exc).__name__,
+            "check DATABRICKS_HOST, the network and the proxy settings",
+        )
+        return Finding("FAIL", what, told, step)
 
 
 def statement(where: Target, settings: Settings) -> Finding:
@@ -151,7 +156,9 @@ def statement(where: Target, settings: Settings) -> Finding:
     try:
         answer = connection.execute(statements.who_and_when())
     except StatementFailed as exc:
-        return Finding("FAIL", "statement", str(exc), "see the error class in Databricks' documentation")
+        found = trouble.explain(exc)
+        told, step = found or (str(exc), "see the error class in Databricks' documentation")
+        return Finding("FAIL", "statement", told, step)
     finally:
         connection.close()
     user, now = answer.rows[0][0], answer.rows[0][1]

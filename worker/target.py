@@ -8,6 +8,8 @@ from dataclasses import dataclass, field
 from typing import TYPE_CHECKING
 from urllib.parse import urlsplit
 
+from worker import trouble
+
 if TYPE_CHECKING:
     from databricks.sdk.core import Config
 
@@ -23,6 +25,15 @@ CREDENTIALS = ("DATABRICKS_", "ARM_", "GOOGLE_")
 
 TOKEN_ALONE = frozenset({"DATABRICKS_HOST", "DATABRICKS_TOKEN", "DATABRICKS_WAREHOUSE_ID", "DATABRICKS_CONFIG_FILE"})
 """With a host and a token and none but these, there is one way to authenticate, and the SDK would take it."""
+
+
+NO_CREDENTIALS = frozenset(
+    {
+        *("DATABRICKS_HOST", "DATABRICKS_WAREHOUSE_ID", "DATABRICKS_CONFIG_FILE", "DATABRICKS_CLUSTER_ID"),
+        *("DATABRICKS_ACCOUNT_ID", "DATABRICKS_AUTH_TYPE"),
+    }
+)
+"""What else begins like them."""
 
 
 class Misconfigured(Exception):
@@ -70,6 +81,10 @@ def sdk_config() -> Config:
         config = Config(retry_timeout_seconds=PATIENCE_S, http_timeout_seconds=PATIENCE_S)
         config.authenticate()
     except Exception as exc:  # the SDK raises ValueError and its own errors alike
+        if "more than one authorization method" in str(exc):
+            raise Misconfigured(_two_credentials(os.environ)) from exc
+        if found := trouble.explain(exc):
+            raise Misconfigured("; ".join(found)) from exc
         raise Misconfigured(
             "no usable Databricks credentials: set DATABRICKS_HOST and DATABRICKS_TOKEN, or DATABRICKS_CLIENT_ID and "
             f"DATABRICKS_CLIENT_SECRET, or DATABRICKS_CONFIG_PROFILE ({type(exc).__name__})"
@@ -77,6 +92,15 @@ def sdk_config() -> Config:
     if not config.host:
         raise Misconfigured("DATABRICKS_HOST is not set")
     return config
+
+
+def _two_credentials(environ: Mapping[str, str]) -> str:
+    given = sorted(name for name, value in environ.items() if value and name.startswith(CREDENTIALS))
+    named = ", ".join(name for name in given if name not in NO_CREDENTIALS)
+    return (
+        f"credentials of more than one kind are set: {named}. Unset all but one kind, or say which is meant: "
+        "DATABRICKS_AUTH_TYPE=pat is the token, oauth-m2m the client id and secret"
+    )
 
 
 def _token(environ: Mapping[str, str]) -> tuple[str, Callable[[], Headers]] | None:

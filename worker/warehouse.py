@@ -21,6 +21,7 @@ from tasks import verdicts
 from tasks.sql import Statement
 from tasks.verdict_table import NO_SUCH_WAREHOUSE, UNAUTHENTICATED
 from tasks.verdicts import Failure
+from worker import trouble
 from worker.target import Target
 
 log = logging.getLogger(__name__)
@@ -107,7 +108,9 @@ class Connection:
 
     def _connected(self) -> Any:
         if self._open is None:
-            plain = {"_connection_uri": self._where.host + self._where.http_path} if self._where.plain_http else {}
+            # The connector puts https:// before a host and :443 behind it.
+            exact = self._where.plain_http or urlsplit(self._where.host).port is not None
+            uri = {"_connection_uri": self._where.host + self._where.http_path} if exact else {}
             authenticate = self._where.authenticate
             connection = databricks_sql.connect(
                 server_hostname=self._where.host if self._where.plain_http else urlsplit(self._where.host).netloc,
@@ -124,7 +127,7 @@ class Connection:
                 # a 429 or 5xx, which is `_retry_delay_max` at least, is longer than this.
                 _retry_stop_after_attempts_count=1,
                 _retry_stop_after_attempts_duration=CONNECT_S,
-                **plain,
+                **uri,
             )
             # urllib3 would send ExecuteStatement again when its answer is lost, and on 429 and 503, which may follow a
             # commit. Polling is repeated by the connector itself. Private, hence the exact version in pyproject.toml.
@@ -148,6 +151,8 @@ class Connection:
                 self.close()
             if failure.needs_operator:
                 log.error("%s: %s; jobs wait, none of them fails", failure.code, _REMEDIES[failure.code])
+            elif found := trouble.explain(exc):
+                log.error("%s: %s; %s; jobs wait, none of them fails", failure.code, *found)
             raise StatementFailed(failure) from exc
 
 
