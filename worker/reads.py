@@ -23,7 +23,7 @@ from lakequeue.values import JsonValue, decoder
 from tasks import records, statements
 from tasks.records import Member, Outcome
 from tasks.sql import Statement
-from tasks.table import Column, Table
+from tasks.table import JOB_ID, Column, Table
 from tasks.verdicts import Failure
 from worker import lines
 from worker.entries import Entry, Refusal, invalid, is_killer, killed_worker, read_entry, refused_by
@@ -171,12 +171,28 @@ class ReadLane:
         if not isinstance(entry.job, Read) or entry.job.after is None:
             return False
         state = states[entry.job.after]
-        if state is None:
+        if state is None and not self._left_rows(place, entry.job.after):
             problems = Problems()
-            msg = "no job of this id is known: it was never enqueued here, or finished too long ago"
+            msg = (
+                "no job of this id is known: it was never enqueued here, or its result has expired and it left no row "
+                "in this table"
+            )
             problems.add("unknown_job", ("after",), msg)
             raise problems.as_invalid_job(f"read {place.table}")
-        return state not in FINAL
+        return state is not None and state not in FINAL
+
+    def _left_rows(self, place: Place, job_id: str) -> bool:
+        """Whether a job that Redis has forgotten inserted rows of this table: then it is finished. An unfinished one is
+        never forgotten."""
+        try:
+            table = self._tables.get(place.table)
+            if JOB_ID not in table.audit:
+                return False
+            return bool(self._execute(statements.find_jobs(table, [job_id])).rows)
+        except StatementFailed as exc:
+            if exc.failure.cause == "missing":
+                return False
+            raise
 
     def _read(self, place: Place, round_: _Round, frozen: Frozen) -> None:
         """Send the distinct statements side by side, and note what became of each read."""

@@ -9,7 +9,8 @@ import time
 from typing import Any
 
 import pytest
-from lakequeue import JobFailed, Queue, ReadResult, WriteResult
+import redis
+from lakequeue import JobFailed, Queue, ReadResult, WriteResult, keys
 
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_system import System
@@ -93,6 +94,16 @@ def test_of_many_keys_those_that_are_missing_are_named_by_their_places(queue: Qu
     assert [error["loc"] for error in caught.value.details["errors"]] == [[field, 1], [field, 3]]
     assert "98" not in str(caught.value.to_dict())
     assert [i for i, _ in rows(queue, filled)] == [1, 2, 3, 4, 5]
+
+
+def test_a_read_comes_after_a_job_whose_result_has_expired(system: System, filled: str) -> None:
+    write = system.queue.write(filled, [{"id": 6, "name": "n6"}])
+    assert write.result(timeout=30).count == 1
+    with redis.Redis.from_url(system.redis.url) as client:
+        client.delete(keys.record(write.id))  # as its expiry does
+    assert system.queue.read(filled, after=write).result(timeout=30).total == 6
+    with pytest.raises(JobFailed, match="its result has expired and it left no row in this table"):
+        system.queue.read(filled, after="never-enqueued").result(timeout=30)
 
 
 def test_a_soft_delete_hides_a_row_and_keeps_the_first_time(queue: Queue, filled: str) -> None:

@@ -1,4 +1,4 @@
-"""What stands before the warehouse is named, by doctor and in the log: a private CA, a proxy, two kinds of credentials."""
+"""What stands before the warehouse is named, by doctor and by the log: a private CA, a proxy, a second credential."""
 
 from __future__ import annotations
 
