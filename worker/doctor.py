@@ -19,7 +19,7 @@ from lakequeue.unreachable import explain
 from tasks import statements
 from worker import trouble
 from worker.findings import Finding, short
-from worker.lists import in_other_databases, unread
+from worker.lists import in_other_databases, misplaced_waits, remedy_of_prefix, unread
 from worker.permissions import permission_findings
 from worker.settings import Settings
 from worker.target import Misconfigured, Target, sdk_config, target
@@ -122,13 +122,17 @@ def queue_findings(client: redis.Redis) -> Iterator[Finding]:
     """Jobs of other Celery applications that no worker will see."""
     try:
         found = [*unread(client), *in_other_databases(client)]
+        waits = misplaced_waits(client)
     except redis.ResponseError as exc:
         yield Finding("skip", "queue", f"lists that nobody reads are not looked for: {short(exc)}")
         return
     for each in found:
         told, _, remedy = str(each).partition(": ")
         yield Finding("warn", "queue", told, remedy)
-    if not found:
+    for prefix, count in waits.items():
+        waiting = "1 sender waits" if count == 1 else f"{count} senders wait"
+        yield Finding("warn", "queue", f"{waiting} for results that are not there", remedy_of_prefix(prefix))
+    if not found and not waits:
         yield Finding("ok", "queue", "no jobs in lists that no worker reads")
 
 

@@ -17,9 +17,12 @@ log = logging.getLogger(__name__)
 NEXT_PART_S, NEXT_LOOK_S = 1.0, 5.0
 """The pause between two parts of the keys, and after the last one."""
 
-KEYS_AT_ONCE = 2_000
+KEYS_AT_ONCE = 1_000
 MOST_LISTS = 100
 """So many lists are remembered at most."""
+
+MOST_WAITS = 100
+"""So many results that are waited for are looked up at most."""
 
 
 class Lists:
@@ -54,6 +57,8 @@ class Lists:
         for name, remedy in known.items():
             if remedy:
                 self._tell(name, remedy)
+        if self._cursor == b"0":
+            self._tell_of_waits()
         self._names = tuple(sorted({*STANDARD, *(name for name, remedy in known.items() if not remedy)}, key=urgency))
         return NEXT_LOOK_S if self._cursor == b"0" else NEXT_PART_S
 
@@ -65,6 +70,18 @@ class Lists:
             self._told.add(name)
             length: int = self._client.llen(name)
             log.warning("%s", UnreadList(shown(name), length, remedy.decode()))
+
+    def _tell_of_waits(self) -> None:
+        for prefix in misplaced_waits(self._client):
+            if prefix.encode() not in self._told:
+                self._told.add(prefix.encode())
+                log.warning(
+                    "a Celery application waits for results of jobs under a prefix: %s", remedy_of_prefix(prefix)
+                )
+
+
+def remedy_of_prefix(prefix: str) -> str:
+    return f"remove global_keyprefix '{prefix}' from its result_backend_transport_options"
 
 
 def look(client: redis.Redis, script: redis.commands.core.Script, cursor: bytes) -> tuple[bytes, dict[bytes, bytes]]:
@@ -100,3 +117,17 @@ def in_other_databases(client: redis.Redis) -> Iterator[UnreadList]:
             if length:
                 remedy = f"give the sender the URL of database {ours.removeprefix('db')}, for broker and results"
                 yield UnreadList(f"{wire.QUEUE} of database {database.removeprefix('db')}", int(length), remedy)
+
+
+_RECORD = b"celery-task-meta-"
+
+
+def misplaced_waits(client: redis.Redis) -> dict[str, int]:
+    """Senders that wait for results of our jobs under a prefix, where no worker writes them: how many, by prefix."""
+    waits: list[bytes] = client.pubsub_channels("?*celery-task-meta-*")  # type: ignore[assignment]
+    found: dict[str, int] = {}
+    for channel in waits[:MOST_WAITS]:
+        prefix, _, job_id = channel.partition(_RECORD)
+        if prefix and client.exists(_RECORD + job_id):
+            found[shown(prefix)] = found.get(shown(prefix), 0) + 1
+    return found

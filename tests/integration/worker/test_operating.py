@@ -9,9 +9,11 @@ import sys
 import pytest
 import redis
 from celery import Celery
-from lakequeue import JobFailed
+from lakequeue import JobFailed, keys
 
+from tests.fix_celery_app import close
 from tests.fix_system import System
+from tests.support import until
 
 DEFINITION = [{"name": "id", "data_type": "BIGINT"}, {"name": "note", "data_type": "STRING"}]
 SECRET = "planted-value-8c1f"
@@ -41,6 +43,24 @@ def test_doctor_finds_nothing_wrong_with_a_sound_system(system: System) -> None:
         "warehouse",
         "statement",
     ]
+
+
+def test_a_wait_for_a_result_that_is_elsewhere_is_told_of_with_the_setting_to_change(
+    system: System, table: str
+) -> None:
+    app = Celery(broker=system.redis.url, backend=system.redis.url)
+    app.conf.result_backend_transport_options = {"global_keyprefix": "shop:"}
+    sent = app.send_task("records.read", kwargs={"table": table}, queue="records")
+    with redis.Redis.from_url(system.redis.url) as client:
+        until(lambda: client.exists(keys.record(sent.id)) == 1, "it is taken in")
+    try:
+        code, told = doctor(system)
+        until(lambda: "waits for results of jobs under a prefix" in system.worker.text(), "the log says so")
+    finally:
+        close(app)
+    assert code == 0, told
+    assert "1 sender waits for results that are not there" in told
+    assert "-> remove global_keyprefix 'shop:' from its result_backend_transport_options" in told
 
 
 def test_doctor_names_jobs_that_no_worker_will_see(system: System) -> None:
