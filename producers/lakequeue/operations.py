@@ -28,6 +28,9 @@ if TYPE_CHECKING:
 SHOWN = 100
 """Tables of an overview, unless more are asked for."""
 
+FIELDS_AT_ONCE = 2000
+"""Fields of a hash that one command reads: Redis serves others between two of them."""
+
 MOST_LISTED = 1000
 """Tables whose jobs are listed, if no table is named."""
 
@@ -228,9 +231,15 @@ class Operations:
             some = range(first, min(first + 500, numbers.stop))
             with reachable(self._redis), self._redis.pipeline(transaction=False) as pipe:
                 for number in some:
+                    pipe.hlen(key(number))
+                sizes = dict(zip(some, pipe.execute(), strict=True))
+                small = [number for number in some if 0 < sizes[number] <= FIELDS_AT_ONCE]
+                for number in small:
                     pipe.hgetall(key(number))
-                found = pipe.execute()
-            for number, stored in zip(some, found, strict=True):
+                found = dict(zip(small, pipe.execute(), strict=True))
+                for number in (number for number in some if sizes[number] > FIELDS_AT_ONCE):
+                    found[number] = dict(self._redis.hscan_iter(key(number), count=FIELDS_AT_ONCE))
+            for number, stored in sorted(found.items()):
                 yield number, {text_of(name): text_of(value) for name, value in stored.items()}
 
     def workers(self) -> list[WorkerState]:

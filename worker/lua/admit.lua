@@ -18,6 +18,8 @@ end
 
 -- include lakequeue/push
 -- include lakequeue/letters_kept
+-- include lakequeue/state
+-- include lakequeue/known
 
 for i = 4, #ARGV, 12 do
   local verdict, id, digest, record, callbacks = ARGV[i], ARGV[i + 2], ARGV[i + 3], ARGV[i + 4], ARGV[i + 9]
@@ -25,15 +27,13 @@ for i = 4, #ARGV, 12 do
     return answers
   end
   local key = 'celery-task-meta-' .. id
-  local known = verdict ~= 'letter' and redis.call('GET', key)
+  local known = verdict ~= 'letter' and told_of(id)
   local answer
   if known then
-    local ok, old = pcall(cjson.decode, known)
-    local same = ok and type(old) == 'table'
-    if same and old['digest'] == nil and old['status'] == 'REVOKED' then
-      follow(callbacks, known)
+    if known['digest'] == nil and known['status'] == 'REVOKED' then
+      follow(callbacks, redis.call('GET', key))
       answer = 'revoked'
-    elseif same and old['digest'] == digest then
+    elseif known['digest'] == digest then
       answer = 'known'
     else
       answers[#answers + 1] = 'differs'

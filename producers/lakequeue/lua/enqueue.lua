@@ -5,16 +5,17 @@
 -- unless asked to go on, after `differs`.
 
 -- include lakequeue/push
+-- include lakequeue/state
+-- include lakequeue/known
 
 local limit = tonumber(ARGV[1])
 local goes_on = ARGV[2] == '1'
 local answers = {}
 for i = 3, #ARGV, 6 do
   local key = 'celery-task-meta-' .. ARGV[i]
-  local known = redis.call('GET', key)
+  local known = told_of(ARGV[i])
   if known then
-    local ok, record = pcall(cjson.decode, known)
-    local same = ok and type(record) == 'table' and record['digest'] == ARGV[i + 3]
+    local same = known['digest'] == ARGV[i + 3]
     answers[#answers + 1] = same and 'known' or 'differs'
     if not same and not goes_on then
       return answers

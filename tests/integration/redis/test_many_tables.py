@@ -6,11 +6,17 @@ import json
 import os
 import subprocess
 import sys
+import time
 from typing import Any
 
 import pytest
 import redis
-from lakequeue import Queue, keys
+from lakequeue import JobConflict, Queue, keys
+
+from tasks import records
+from tasks.records import Member
+from worker.entries import read_entry
+from worker.store import Lease, Place, Store, Token
 
 FEW, MANY = 2_000, 20_000
 COMMANDS = ("zrange", "zcard", "llen", "lindex", "hmget", "hget", "hscan", "get", "evalsha")
@@ -108,3 +114,45 @@ def test_one_table_is_told_of_whatever_others_there_are(queue: Queue) -> None:
     fill(queue, 0, FEW)
     assert queue.operations.table(name(FEW - 1)).queued == 1
     assert queue.operations.table("main.s.none").queued == 0
+
+
+@pytest.mark.parametrize("columns", [("id", "note"), ("task_id", "digest"), ("receipt", "status")])
+def test_a_read_with_a_long_page_is_known_again_without_its_rows(
+    queue: Queue, redis_url: str, columns: tuple[str, str]
+) -> None:
+    """Its record is what Redis would parse, whole, to find out that the same job is enqueued once more."""
+    handle = queue.read("main.s.t", limit=1000, id="read-1")
+    read = read_entry_of(redis_url, "main.s.t")
+    rows = [{columns[0]: "a", columns[1]: f'",\\"task_id\\":"{"x" * 4000}'} for _ in range(1000)]
+    page = records.page(read, data=rows, total=1000, receipt={"batch": "b"}, finished_at="2026-01-01T00:00:00.000000Z")
+    with redis.Redis.from_url(redis_url) as client:
+        client.set(keys.record("read-1"), page.record, ex=60)
+        before = int(client.info("stats")["total_net_output_bytes"])
+        assert queue.read("main.s.t", limit=1000, id="read-1").known
+        with pytest.raises(JobConflict):
+            queue.read("main.s.t", limit=999, id="read-1")
+        assert queue.operations.cancel("read-1") == "SUCCESS"
+        assert queue.operations.history("read-1").state == "SUCCESS"
+        assert Store(client, Token("w")).states(["read-1", "none"]) == {"read-1": "SUCCESS", "none": None}
+        assert int(client.info("stats")["total_net_output_bytes"]) - before < 100_000
+    assert handle.id == "read-1"
+
+
+def read_entry_of(url: str, table: str) -> Member:
+    lane, partition = keys.lane_of("read", table), keys.partition_of(table)
+    with redis.Redis.from_url(url) as client:
+        message = client.lindex(keys.jobs(lane), 0)
+    assert isinstance(message, bytes)
+    return read_entry(message, Place(partition, lane, Lease("none"))).member
+
+
+def test_costs_of_many_tables_are_summed_and_read_a_few_at_a_time(queue: Queue, redis_url: str) -> None:
+    hour = int(time.time()) // 3600
+    with redis.Redis.from_url(redis_url) as client:
+        client.hset(keys.costs(hour), mapping={f"statements {name(i)}": i for i in range(10_000)})
+        client.hset(keys.costs(hour - 1), mapping={f"statements {name(1)}": 5})
+        client.config_resetstat()
+        costs = {each.table: each.statements for each in queue.operations.costs(since_s=7200)}
+        stats: dict[str, Any] = client.info("commandstats")
+    assert costs == {name(i): i + 5 * (i == 1) for i in range(10_000)}
+    assert stats["cmdstat_hscan"]["calls"] >= 4
