@@ -6,7 +6,7 @@ import shlex
 from collections.abc import Iterable, Sequence
 
 from lakequeue.columns import Scalar
-from lakequeue.csv_spellings import CANDIDATES, WITH_DECIMAL_COMMA, Candidate
+from lakequeue.csv_spellings import CANDIDATES, REASONS, WITH_DECIMAL_COMMA
 from lakequeue.csv_types import Column, with_point
 
 MARKERS = frozenset(("", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "\\N", "-", "."))
@@ -29,6 +29,8 @@ class Inference:
         self._column = column
         self._nulls = nulls
         self._left = WITH_DECIMAL_COMMA if column.decimal_comma else CANDIDATES
+        self._reasons = tuple(each for each in REASONS if not (column.decimal_comma and "--decimal" in each.note))
+        """Looked at once no type is left, and those alone that what was seen until then implies."""
         self._fitting: set[str] = set()
         self._seen = False
         self._markers: set[str] = set()
@@ -38,10 +40,10 @@ class Inference:
     @property
     def is_text(self) -> bool:
         """Whether no type holds all of the values that were shown."""
-        return not (self._left and self._left[0].type)
+        return not self._left
 
     def look(self, values: Sequence[str], lines: Sequence[int]) -> None:
-        if not self._left:
+        if not self._left and not self._reasons:
             return
         distinct = set(values) - self._nulls
         self._markers |= distinct & MARKERS
@@ -50,10 +52,16 @@ class Inference:
         if not distinct:
             return
         shown = list(map(with_point, distinct)) if self._column.decimal_comma else distinct
-        left = tuple(each for each in self._left if all(map(each.fits, shown)))
-        if not self.is_text and not (left and left[0].type):
-            self._find_end(values, lines)
-        self._left = left
+        if self._left:
+            left = tuple(each for each in self._left if all(map(each.fits, shown)))
+            if not left:
+                self._find_end(values, lines)
+                if self._seen:
+                    implied = {reason.note for each in self._left for reason in each.implies}
+                    self._reasons = tuple(each for each in self._reasons if each.note in implied)
+            self._left = left
+        if not self._left:
+            self._reasons = tuple(each for each in self._reasons if all(map(each.fits, shown)))
         self._seen = True
         remember(self._fitting, distinct)
 
@@ -64,7 +72,7 @@ class Inference:
                 continue
             shown = with_point(text) if self._column.decimal_comma else text
             narrowed = tuple(each for each in left if each.fits(shown))
-            if not narrowed or not narrowed[0].type:
+            if not narrowed:
                 self._typed = f"{left[0].type} until line {line}" if seen else ""
                 return
             left, seen = narrowed, True
@@ -74,13 +82,18 @@ class Inference:
         if not self._seen:
             # Markers alone are text.
             return Column(name, Scalar("STRING"), note="" if self._markers else "no values")
-        best = self._left[0] if self._left else Candidate(None, lambda _: True)
-        note = "; ".join(filter(None, (self._typed, best.note.replace("NAME", shlex.quote(name)))))
-        if not best.type:
+        if not self._left:
+            reason = self._reasons[0].note if self._reasons else ""
+            note = "; ".join(filter(None, (self._typed, _named(reason, name))))
             return Column(name, Scalar("STRING"), note=note)
+        best = self._left[0]
         if not self._markers:
-            return Column(name, Scalar(best.type), note=note, decimal_comma=comma)
+            return Column(name, Scalar(best.type), note=_named(best.note, name), decimal_comma=comma)
         markers = sorted(self._markers)
         options = " ".join(f"--null {shlex.quote(marker)}" for marker in markers)
         note = f"{best.type} but for {', '.join(map(repr, markers))}; if that means null: {options}"
         return Column(name, Scalar("STRING"), note=note)
+
+
+def _named(note: str, name: str) -> str:
+    return note.replace("NAME", shlex.quote(name))

@@ -62,6 +62,28 @@ def test_a_column_that_is_not_what_it_seems_says_why(
 
 
 @pytest.mark.parametrize(
+    ("many", "last", "note"),
+    [
+        pytest.param("{}", "2.50", "BIGINT until line 2002; numbers whose text no number type gives back", id="zeros"),
+        pytest.param("{}", "2,50", "BIGINT until line 2002; numbers with a decimal comma", id="comma"),
+        pytest.param("{}", "12E4", "BIGINT until line 2002; like numbers with an exponent", id="exponent"),
+        pytest.param("{}", "007", "BIGINT until line 2002", id="leading zeros"),
+        pytest.param("{}", "x", "BIGINT until line 2002", id="text"),
+        pytest.param("{}.25", "2.500", "DOUBLE until line 2002; numbers whose text", id="fewer digits"),
+        pytest.param("{}.25", "2.500", "DOUBLE until line 2002", id="comma after fractions"),
+        pytest.param("1e-{}0", "1.50", "DOUBLE until line 2002; like numbers with an exponent", id="after exponents"),
+        pytest.param("{}-01-01", "2024-01-01T10:00", "DATE until line 2002; dates or times with blanks", id="time"),
+    ],
+)
+def test_a_value_after_thousands_of_another_kind_is_told_of_with_what_holds_for_all(
+    tmp_path: Path, many: str, last: str, note: str
+) -> None:
+    found = column(tmp_path, [*(many.format(1000 + n if "{}-" in many else n % 9 + 1) for n in range(2_000)), last])
+    assert (found.types["c"], found.notes["c"][: len(note)]) == ("STRING", note)
+    assert ";" in note or found.notes["c"] == note
+
+
+@pytest.mark.parametrize(
     ("values", "inferred", "sent"),
     [
         pytest.param(["2,50", "1.234,00"], "DOUBLE", ["2.50", "1234.00"], id="fractions"),
