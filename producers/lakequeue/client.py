@@ -69,6 +69,9 @@ class Queue:
     def __exit__(self, *_: object) -> None:
         self.close()
 
+    def __reduce__(self) -> tuple[object, ...]:
+        raise TypeError("a Queue holds connections and is not pickled: make one in each process, and pickle handles")
+
     def close(self) -> None:
         """Close all connections. Threads that wait for a job get QueueClosed, and so do later calls."""
         self._listener.close()

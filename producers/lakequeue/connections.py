@@ -120,7 +120,9 @@ class Client(redis.Redis):
         """A connection that is in no pool, not connected yet; the caller disconnects it. It repeats nothing."""
         options = {name: value for name, value in self._given.items() if name not in ("max_connections", "timeout")}
         # RESP2: what is published comes as any other answer. (RESP3 hands it to handlers.)
-        return self.address.connection_class(**{**options, "retry": Retry(NoBackoff(), 0), "protocol": 2})
+        # A health check would read what is published in the place of its answer.
+        own = {"retry": Retry(NoBackoff(), 0), "protocol": 2, "health_check_interval": 0}
+        return self.address.connection_class(**{**options, **own})
 
 
 def connect(url: str, *, timeout_s: float, patience_s: float = PATIENCE_S, **options: Any) -> Client:

@@ -98,7 +98,7 @@ class Listener:
         reset_after_fork(self)
 
     def _begin(self) -> None:
-        self._lock = threading.Lock()
+        self._lock = threading.RLock()  # a signal handler may close the queue while its thread holds this
         self._ears: dict[str, list[Ear]] = {}
         self._new: set[str] = set()
         self._left: set[str] = set()

@@ -2,6 +2,7 @@
 
 from __future__ import annotations
 
+import pickle
 import signal
 import subprocess
 import sys
@@ -14,7 +15,7 @@ from contextlib import contextmanager
 import pytest
 import redis
 from lakequeue import JobTimeout, Queue, QueueClosed, UnknownJob, WriteResult, keys
-from lakequeue.listening import IDLE_S
+from lakequeue.listening import IDLE_S, SILENCE_S
 
 from tests.fix_proxy import StartProxy
 from tests.integration.client.finishing import finish, job
@@ -177,6 +178,45 @@ def test_a_cut_connection_is_made_anew_and_what_was_missed_is_found(
             proxy.cut()
             finish(admin, *ids, publish=False)
         assert [type(each) for each in got] == [WriteResult] * 50
+
+
+def test_a_connection_that_was_silent_for_long_goes_on_listening(queue: Queue, admin: redis.Redis) -> None:
+    def listening() -> list[str]:
+        return [each["id"] for each in connections(admin) if int(each["sub"])]
+
+    list(queue.enqueue_many([job("before"), job("behind")]))
+    with waiting(queue, admin, "before") as first:
+        begun, before = time.monotonic(), listening()
+        until(lambda: time.monotonic() - begun > 2 * SILENCE_S + 1, "it was silent, and asked whether it lives")
+        with waiting(queue, admin, "behind") as second:
+            assert listening() == before
+            finish(admin, "before", "behind")
+    assert [type(each) for each in first + second] == [WriteResult] * 2
+
+
+def test_a_signal_handler_may_close_the_queue_that_its_thread_waits_with(
+    redis_url: str, queue: Queue, admin: redis.Redis
+) -> None:
+    queue.enqueue(job("endless"))
+    code = (
+        "import signal, sys; from lakequeue import Queue, QueueClosed; queue = Queue(sys.argv[1])\n"
+        "signal.signal(signal.SIGTERM, lambda *_: queue.close())\n"
+        "try: queue.job('endless').result()\n"
+        "except QueueClosed: print('closed')"
+    )
+    process = subprocess.Popen([sys.executable, "-c", code, redis_url], stdout=subprocess.PIPE, text=True)
+    try:
+        until(lambda: subscribed(admin, "endless"), "it waits")
+        process.send_signal(signal.SIGTERM)
+        assert process.communicate(timeout=30)[0] == "closed\n"
+    finally:
+        if process.poll() is None:
+            process.kill()
+
+
+def test_a_queue_is_not_pickled(queue: Queue) -> None:
+    with pytest.raises(TypeError, match="make one in each process, and pickle handles"):
+        pickle.dumps(queue)
 
 
 def test_ctrl_c_ends_a_wait(redis_url: str, queue: Queue, admin: redis.Redis) -> None:
