@@ -2,13 +2,14 @@
 
 import datetime
 import json
+import re
 import uuid
 from collections.abc import Mapping
 from dataclasses import dataclass, replace
 from typing import Any, assert_never
 
 from localwarehouse import errors
-from localwarehouse.types import Array, DataType, Decimal, Map, Simple, Struct, Text, quote
+from localwarehouse.types import Array, DataType, Decimal, Map, Simple, Struct, Text, quote, sql_name
 
 # A workspace without Unity Catalog names: where one- and two-part names are looked up by default.
 DEFAULT_CATALOG = "workspace"
@@ -33,13 +34,27 @@ class TableName:
 
 @dataclass(frozen=True)
 class Column:
-    """`storage` is the column's name inside DuckDB, which reserves and folds names in its own way."""
+    """`storage` is the column's name inside DuckDB, which reserves and folds names in its own way.
+
+    A column may be `generated` by an expression, in Databricks SQL, or number rows: see `Identity`.
+    """
 
     name: str
     type: DataType
     nullable: bool
     storage: str
     comment: str | None = None
+    generated: str | None = None
+    identity: "Identity | None" = None
+
+
+@dataclass(frozen=True)
+class Identity:
+    """Numbers from `start` on, in steps; `always`, or where none is given."""
+
+    always: bool
+    start: int
+    step: int
 
 
 @dataclass(frozen=True)
@@ -65,11 +80,22 @@ class Table:
         """The table's name inside DuckDB: unique per created table, so a dropped one is never mistaken."""
         return f"lake.t_{self.id.hex}"
 
+    def sequence(self, column: Column) -> str:
+        """The name inside DuckDB of what numbers an identity column."""
+        return f"lake.s_{self.id.hex}_{column.storage}"
+
     def find(self, column: str) -> Column | None:
         return next((known for known in self.columns if known.name.lower() == column.lower()), None)
 
+    def show_create(self) -> str:
+        """The answer to SHOW CREATE TABLE."""
+        columns = ",\n  ".join(_defined(column) for column in self.columns)
+        properties = ",\n  ".join(f"'{key}' = '{value}'" for key, value in self.properties)
+        told = f"\nTBLPROPERTIES (\n  {properties})" if self.properties else ""
+        return f"CREATE TABLE {self.name.dotted} (\n  {columns})\nUSING delta{told}\n"
+
     def describe(self) -> str:
-        """The document of `DESCRIBE TABLE EXTENDED … AS JSON`."""
+        """The document of `DESCRIBE TABLE EXTENDED … AS JSON`. It tells nothing of identity and generated columns."""
         document: dict[str, Any] = {
             "table_name": self.name.table,
             "catalog_name": self.name.catalog,
@@ -96,6 +122,23 @@ class Table:
         if self.comment is not None:
             document["comment"] = self.comment
         return json.dumps(document, ensure_ascii=False)
+
+
+def _defined(column: Column) -> str:
+    name = column.name if re.fullmatch("[A-Za-z_][A-Za-z0-9_]*", column.name) else quote(column.name)
+    text = f"{name} {sql_name(column.type)}"
+    if column.identity is not None:
+        kind = "ALWAYS" if column.identity.always else "BY DEFAULT"
+        counts = f"START WITH {column.identity.start} INCREMENT BY {column.identity.step}"
+        text += f" GENERATED {kind} AS IDENTITY ({counts})"
+    if column.generated is not None:
+        text += f" GENERATED ALWAYS AS ( {column.generated} )"
+    if not column.nullable:
+        text += " NOT NULL"
+    if column.comment is not None:
+        comment = column.comment.replace("'", "\\'")
+        text += f" COMMENT '{comment}'"
+    return text
 
 
 def _described(data_type: DataType) -> dict[str, Any]:

@@ -7,7 +7,7 @@ import datetime
 import json
 import uuid
 from collections.abc import Mapping
-from dataclasses import dataclass, replace
+from dataclasses import asdict, dataclass, replace
 from typing import Any, assert_never
 
 import duckdb
@@ -19,6 +19,7 @@ from localwarehouse.catalog import (
     Catalogs,
     Check,
     Column,
+    Identity,
     Schemas,
     Table,
     TableName,
@@ -90,6 +91,8 @@ def _read(table_id: uuid.UUID, name: TableName, definition: Mapping[str, Any]) -
                 column["nullable"],
                 column["storage"],
                 column["comment"],
+                column.get("generated"),
+                Identity(**column["identity"]) if column.get("identity") else None,
             )
             for column in definition["columns"]
         ),
@@ -110,6 +113,8 @@ def _written(table: Table) -> str:
                     "nullable": column.nullable,
                     "storage": column.storage,
                     "comment": column.comment,
+                    "generated": column.generated,
+                    "identity": asdict(column.identity) if column.identity is not None else None,
                 }
                 for column in table.columns
             ],
@@ -238,6 +243,15 @@ def _create_table(catalogs: Catalogs, action: CreateTable, now: datetime.datetim
         catalogs.with_table(name, table),
         (
             (f"CREATE TABLE {table.storage} ({columns})", ()),
+            *(
+                (
+                    f"CREATE SEQUENCE {table.sequence(column)} START {column.identity.start} "
+                    f"INCREMENT {column.identity.step} MINVALUE {-(2**62)}",
+                    (),
+                )
+                for column in table.columns
+                if column.identity is not None
+            ),
             (
                 "INSERT INTO names.tables VALUES (?, ?, ?, ?, ?)",
                 (str(table.id), name.catalog, name.schema, name.table, _written(table)),
@@ -253,6 +267,7 @@ def _drop_tables(schemas: Schemas) -> tuple[tuple[str, tuple[Any, ...]], ...]:
         for table in tables.values()
         for statement in (
             (f"DROP TABLE {table.storage}", ()),
+            *((f"DROP SEQUENCE {table.sequence(each)}", ()) for each in table.columns if each.identity is not None),
             ("DELETE FROM names.tables WHERE id = ?", (str(table.id),)),
         )
     )

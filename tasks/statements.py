@@ -213,6 +213,10 @@ def describe(name: TableName) -> Statement:
     return Statement(text, kind="describe", table=str(name))
 
 
+def show_create(name: TableName) -> Statement:
+    return Statement(sql("SHOW CREATE TABLE {table}", table=qualified(name)), kind="describe", table=str(name))
+
+
 def create_catalog(name: TableName) -> Statement:
     text = sql("CREATE CATALOG IF NOT EXISTS {catalog}", catalog=identifier(name.catalog))
     return Statement(text, does="define", kind="create", table=str(name))

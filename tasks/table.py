@@ -4,22 +4,20 @@ from __future__ import annotations
 
 import json
 from collections.abc import Iterable, Mapping, Sequence
-from dataclasses import dataclass
+from dataclasses import dataclass, replace
 from functools import cached_property
-from typing import Any, Literal
+from typing import Any
 
 from lakequeue import columns
 from lakequeue.columns import ColumnType, Unsupported, from_describe, parse_type
 from lakequeue.identifiers import TableName
 
+from tasks.fillings import Filled, of_definition, of_description
 from tasks.sql import Sql
 
 JOB_ID = "_job_id"
 AUDIT_TYPES: Mapping[str, str] = columns.AUDIT_TYPES
 """Audit columns of a created table, in order, with their types. Elsewhere those that can be stamped are used."""
-Filled = Literal["", "default", "generated", "identity", "always"]
-"""How the table itself fills in a column: by a `default`, always by an expression (`generated`), or by a number that
-counts up, where none is given (`identity`) or `always`."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -81,6 +79,19 @@ class Table:
         return tuple(c for c in self.columns if not (c.nullable or c.has_default) and c.name.lower() not in self.audit)
 
 
+def ordinary(table: Table) -> list[str]:
+    """Of its columns of audit columns' names those that are none, a phrase each with why."""
+    odd = (column for key, column in table.by_name.items() if key in AUDIT_TYPES and key not in table.audit)
+    return [f"{column.name} {why_no_stamp(column)}" for column in odd]
+
+
+def with_definition(table: Table, text: str) -> Table:
+    """The table with what its SHOW CREATE TABLE tells beside its description."""
+    found = of_definition(text)
+    filled = (replace(each, filled=each.filled or found.get(each.name.lower(), "")) for each in table.columns)
+    return replace(table, columns=tuple(filled))
+
+
 def why_no_stamp(column: Column) -> str:
     """Why a column of an audit column's name is none, as said after its name; empty if it is one."""
     name = column.name.lower()
@@ -117,36 +128,14 @@ def _column(described: Mapping[str, Any]) -> Column:
         name=described["name"],
         type=from_describe(described["type"]),
         nullable=bool(described.get("nullable", True)),
-        filled=_filled(described),
+        filled=of_description(described),
     )
 
 
-def _filled(described: Mapping[str, Any]) -> Filled:
-    """How a column is filled in, in any form in which it may be described.
-
-    Of Databricks only `default` is documented (docs, DESCRIBE TABLE). The others are unconfirmed: Spark 4's names for
-    them, those of `information_schema.columns`, and the keys of Delta Lake's metadata.
-    """
-    metadata = described.get("metadata")
-    told = {str(key).lower(): value for key, value in {**(metadata or {}), **described}.items()}
-
-    def is_set(*names: str) -> bool:
-        return any(told.get(name) not in (None, False, "", "NO", "NEVER", "no", "never") for name in names)
-
-    if is_set("generation_expression", "delta.generationexpression", "generated_always_as"):
-        return "generated"
-    if is_set("identity_column_spec", "identity", "is_identity", "delta.identity.start", "delta.identity.step"):
-        spec = told.get("identity_column_spec") or told.get("identity")
-        inner = {str(key).lower(): value for key, value in spec.items()} if isinstance(spec, dict) else {}
-        explicit = inner.get("allow_explicit_insert", told.get("delta.identity.allowexplicitinsert"))
-        by_default = str(told.get("identity_generation", "")).upper() == "BY DEFAULT"
-        return "identity" if by_default or str(explicit).lower() == "true" else "always"
-    return "default" if is_set("default", "column_default", "current_default") else ""
-
-
-def from_type_texts(name: TableName, described: Iterable[tuple[str, str]]) -> Table:
-    """The table by its columns' names and types, as Unity Catalog's REST API spells them (`type_text`), and no more."""
-    return Table(name, tuple(Column(column, _from_text(text)) for column, text in described), "")
+def from_type_texts(name: TableName, described: Iterable[tuple[str, str, bool]]) -> Table:
+    """The table by its columns' names, types, as Unity Catalog's REST API spells them (`type_text`), and whether they
+    take null, and no more."""
+    return Table(name, tuple(Column(column, _from_text(text), nullable) for column, text, nullable in described), "")
 
 
 def _from_text(text: str) -> ColumnType:

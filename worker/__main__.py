@@ -99,24 +99,26 @@ def _healthy() -> int:
 
 
 def _adopt(table: str, *, sure: bool) -> int:
-    from worker.adopt import Adoption, CannotAdopt
+    from worker.adopt import Adoption
     from worker.target import Misconfigured
     from worker.warehouse import StatementFailed
 
     adoption = None
     try:
         adoption = Adoption(TableName.parse(table))
-        statement = adoption.plan()
-        if statement is None:
-            print(f"{table} has all audit columns")
+        plan = adoption.plan()
+        for note in plan.notes:
+            print(note, file=sys.stderr)
+        if plan.statement is None:
+            print(f"{table} has all audit columns" if not plan.notes else f"{table}: no column can be added")
             return 0
-        print(statement.sql)
+        print(plan.statement.sql)
         if not sure and input("Run it? [y/N] ").strip().lower() not in ("y", "yes"):
             print("nothing was changed")
             return 1
-        adoption.carry_out(statement)
+        adoption.carry_out(plan.statement)
         print(f"{table} is adopted")
-    except (ValueError, Misconfigured, CannotAdopt) as exc:
+    except (ValueError, Misconfigured) as exc:
         print(f"adopt: {exc}", file=sys.stderr)
         return 2
     except StatementFailed as exc:

@@ -3,19 +3,25 @@
 from __future__ import annotations
 
 import os
+from collections.abc import Sequence
+from dataclasses import dataclass
 
 from lakequeue.identifiers import TableName
 
 from tasks import statements
 from tasks.sql import Statement
-from tasks.table import AUDIT_TYPES, from_describe_json
+from tasks.table import AUDIT_TYPES, JOB_ID, Table, from_describe_json, ordinary
 from worker.settings import Settings
 from worker.target import target
 from worker.warehouse import Connection
 
 
-class CannotAdopt(Exception):
-    """The table has a column of an audit column's name and another type."""
+@dataclass(frozen=True, slots=True)
+class Plan:
+    """`statement` adds the missing columns, None if none is missing; `notes` say what is so, a line each."""
+
+    statement: Statement | None
+    notes: Sequence[str]
 
 
 class Adoption:
@@ -27,26 +33,32 @@ class Adoption:
         self._name = name
         self._connection = Connection(where, statement_timeout_s=settings.statement_timeout_s)
 
-    def plan(self) -> Statement | None:
-        """The statement that adds the missing columns; None if none is missing.
+    def plan(self) -> Plan:
+        """What it takes to adopt the table.
 
         Raises:
-            CannotAdopt, StatementFailed.
+            StatementFailed.
         """
         answer = self._connection.execute(statements.describe(self._name))
         table = from_describe_json(self._name, "".join(str(row[0]) for row in answer.rows))
-        odd = [
-            f"{column.name} is {column.type.sql}, not {AUDIT_TYPES[key]}"
-            for key, column in table.by_name.items()
-            if key in AUDIT_TYPES and key not in table.audit
-        ]
-        if odd:
-            raise CannotAdopt(f"{self._name}: {', '.join(odd)}; rename the column or change its type first")
-        missing = [name for name in AUDIT_TYPES if name not in table.audit]
-        return statements.add_audit_columns(self._name, missing) if missing else None
+        missing = [name for name in AUDIT_TYPES if name not in table.by_name]
+        return Plan(statements.add_audit_columns(self._name, missing) if missing else None, _notes(table, missing))
 
     def carry_out(self, statement: Statement) -> None:
         self._connection.execute(statement)
 
     def close(self) -> None:
         self._connection.close()
+
+
+def _notes(table: Table, missing: Sequence[str]) -> list[str]:
+    """Of columns that are in the way, and of what then cannot be had."""
+    notes = [f"{phrase}: it stays an ordinary column" for phrase in ordinary(table)]
+    stamps = table.audit | set(missing)
+    if not stamps & {"created_at", "updated_at"}:
+        notes.append("no column can carry the stamp: appends whose answer is lost end as `unknown`")
+    if "deleted_at" not in stamps:
+        notes.append("no column can mark deleted rows: jobs delete with soft=false")
+    if JOB_ID not in stamps:
+        notes.append("no column can name the job of a row: what a job wrote before is not found when it is replayed")
+    return notes

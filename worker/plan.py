@@ -7,7 +7,7 @@ from collections.abc import Sequence
 from dataclasses import dataclass, field
 
 from lakequeue.errors import InvalidJob
-from lakequeue.jobs import Write
+from lakequeue.jobs import Job, Write
 from lakequeue.problems import Problems
 
 from tasks.batches import Batch, Gathering, Limits
@@ -157,9 +157,19 @@ class Planner:
             if entry.member.id in wanted and entry.job is not None:
                 wanted.discard(entry.member.id)  # the same message twice is one job
                 try:
-                    plan.jobs.append(prepare(entry.member.id, entry.job, plan.table))
+                    plan.jobs.append(self._prepare_again(plan, entry.member.id, entry.job))
                 except InvalidJob as exc:
                     plan.refusals.append(invalid(entry, exc))
+
+    def _prepare_again(self, plan: Plan, job_id: str, job: Job) -> Prepared:
+        assert plan.table is not None
+        try:
+            return prepare(job_id, job, plan.table)
+        except InvalidJob:
+            if (filled := self._tables.filled(plan.table)) is None:
+                raise
+            plan.table = filled
+            return prepare(job_id, job, filled)
 
     def _prepare(self, place: Place, entry: Entry, gathering: Gathering, unavailable: Failure | None) -> Prepared:
         """Raises InvalidJob, StatementFailed. What made the table `unavailable` to the job before is not asked for."""
@@ -177,7 +187,7 @@ class Planner:
         try:
             prepared = prepare(entry.member.id, job, table)
         except InvalidJob:
-            fresh = self._tables.changed(table)
+            fresh = self._tables.changed(table) or self._tables.filled(table)
             if fresh is None:
                 raise
             if gathering.jobs:

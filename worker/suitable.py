@@ -7,7 +7,7 @@ from collections.abc import Iterator
 from databricks.sdk.service.catalog import DataSourceFormat, TableInfo, TableType
 from lakequeue.identifiers import TableName
 
-from tasks.table import AUDIT_TYPES, JOB_ID, from_type_texts
+from tasks.table import AUDIT_TYPES, JOB_ID, from_type_texts, ordinary
 from worker.findings import Finding
 
 WRITABLE = (
@@ -35,15 +35,24 @@ def read_only(info: TableInfo) -> str:
 def columns_found(name: TableName, info: TableInfo) -> Iterator[Finding]:
     """Of its audit columns; and whether any rows could be hidden from a proof."""
     columns = info.columns or ()
-    table = from_type_texts(name, [(column.name or "", column.type_text or "") for column in columns])
+    table = from_type_texts(name, [(c.name or "", c.type_text or "", c.nullable is not False) for c in columns])
+    odd = ordinary(table)
     absent = [each for each in AUDIT_TYPES if each not in table.audit]
     adopt = f"python -m worker adopt {name}"
+    if odd:
+        told = f"{name}: {'; '.join(odd)}: the worker leaves it alone, jobs may write it"
+        yield Finding("ok", "columns", told)
     if table.stamp_column is None:
-        told = f"{name} has no created_at and no updated_at: appends whose answer is lost end as `unknown`"
-        yield Finding("warn", "columns", told, adopt)
+        told = f"{name} has no created_at and no updated_at to stamp: appends whose answer is lost end as `unknown`"
+        in_the_way = {"created_at", "updated_at"} <= table.by_name.keys()
+        yield Finding(
+            "warn", "columns", told, "rename the columns of these names, then adopt it" if in_the_way else adopt
+        )
     elif JOB_ID in absent:
-        told = f"{name} has no {JOB_ID}: what an earlier attempt of a job wrote is not found when it is replayed"
-        yield Finding("warn", "columns", told, adopt)
+        told = (
+            f"{name} has no {JOB_ID} to stamp: what an earlier attempt of a job wrote is not found when it is replayed"
+        )
+        yield Finding("warn", "columns", told, f"rename {JOB_ID}, then adopt it" if JOB_ID in table.by_name else adopt)
     elif absent:
         yield Finding("ok", "columns", f"{name} has {', '.join(sorted(table.audit))}; not {', '.join(absent)}")
     else:

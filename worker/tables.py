@@ -13,13 +13,16 @@ from lakequeue.jobs import Write
 
 from tasks import statements
 from tasks.sql import Statement
-from tasks.table import Table, from_describe_json
+from tasks.table import Table, from_describe_json, with_definition
 from tasks.verdict_table import UNLISTED
 from tasks.verdicts import Failure
 from worker.warehouse import Answer, StatementFailed
 
 MOST_COLUMNS = 50_000
 """Columns of all tables that are known at once: tens of megabytes. Of more, tables used least lately are forgotten."""
+
+MOST_FILLED = 1_000
+"""Tables of which it is remembered what SHOW CREATE TABLE told."""
 
 YOUNG_S = 2.0
 """A description younger than this is believed: jobs that do not fit cost no statement each."""
@@ -39,6 +42,7 @@ class Tables:
         self._execute = execute
         self._properties = properties
         self._known: OrderedDict[str, tuple[Table, float]] = OrderedDict()
+        self._filled: OrderedDict[str, tuple[Table, Table]] = OrderedDict()
         self._columns = 0
         self._lock = threading.Lock()
 
@@ -61,6 +65,8 @@ class Tables:
             raise StatementFailed(Failure(*UNLISTED, "UNREADABLE_DESCRIPTION", None, type(exc).__name__)) from exc
         self.forget(name)
         with self._lock:
+            described, filled = self._filled.get(str(name), (None, table))
+            table = filled if described == table else table
             self._known[str(name)] = table, time.monotonic()
             self._columns += len(table.columns)
             while self._columns > self._most and len(self._known) > 1:
@@ -82,6 +88,32 @@ class Tables:
         self.forget(table.name)
         fresh = self.get(table.name)
         return None if fresh == table else fresh
+
+    def filled(self, table: Table) -> Table | None:
+        """The table with the columns that it fills in itself, which DESCRIBE does not tell; None if that is no news.
+
+        It is asked for once, when a job leaves out a column that takes no null.
+
+        Raises:
+            StatementFailed: it cannot be told now.
+        """
+        with self._lock:
+            if not table.required or table in self._filled.get(str(table.name), ()):
+                return None
+        try:
+            answer = self._execute(statements.show_create(table.name))
+            found = with_definition(table, "".join(str(row[0]) for row in answer.rows))
+        except StatementFailed as exc:
+            if exc.failure.verdict != "permanent" and exc.failure.cause != "unlisted":
+                raise
+            found = table
+        with self._lock:
+            self._filled[str(table.name)] = table, found
+            while len(self._filled) > MOST_FILLED:
+                self._filled.popitem(last=False)
+            if (known := self._known.get(str(table.name))) is not None and known[0] == table:
+                self._known[str(table.name)] = found, known[1]
+        return None if found == table else found
 
     def get_or_create(self, name: TableName, job: Write) -> Table:
         """As `get`, but a missing table is created if the job says so and how, with its schema and catalog.

@@ -4,7 +4,7 @@ import re
 
 from sqlglot import exp
 
-from localwarehouse.catalog import Check, Column, TableName
+from localwarehouse.catalog import Check, Column, Identity, TableName
 from localwarehouse.errors import Unsupported, WarehouseError, syntax_error
 from localwarehouse.plans import (
     Action,
@@ -21,7 +21,7 @@ from localwarehouse.plans import (
 from localwarehouse.translate import select
 from localwarehouse.translate.context import Gathered, Scope, Setting, only, table_relation
 from localwarehouse.translate.expressions import Expressions, shown
-from localwarehouse.types import BINARY, BOOLEAN, Array, Map, Struct, Text, parse_type, sql_name
+from localwarehouse.types import BIGINT, BINARY, BOOLEAN, Array, Map, Struct, Text, parse_type, sql_name
 
 _NAME = r"(?:`((?:[^`]|``)+)`|([A-Za-z0-9_]+))"
 _CATALOG = re.compile(
@@ -56,9 +56,10 @@ def create(setting: Setting, node: exp.Expression) -> Definition:
         raise Unsupported(f"CREATE {kind} in this form")
     only(node, "this", "kind", "exists", "properties")
     name = _new_table(setting.table_name(node.this.this))
-    columns = _columns(node.this.expressions, 0)
-    _distinct([column.name for column in columns])
     properties, comment = _properties(node.args.get("properties"))
+    mapped = dict(properties).get("delta.columnMapping.mode") == "name"
+    columns = _columns(node.this.expressions, 0, mapped=mapped)
+    _distinct([column.name for column in columns])
     _have_statistics(columns, dict(properties).get("delta.dataSkippingStatsColumns", ""))
     action = CreateTable(name, columns, properties, comment, bool(node.args.get("exists")))
     return Definition("CREATE_TABLE", name, action)
@@ -109,8 +110,11 @@ def alter(setting: Setting, node: exp.Expression) -> Definition:
     if not all(isinstance(part, exp.ColumnDef) and not part.args.get("exists") for part in parts):
         raise Unsupported(f"ALTER TABLE … {shown(first)}")
     # Storage names are never used twice, so the next free number is the count of columns.
-    columns = _columns(parts, len(table.columns))
+    mapped = dict(table.properties).get("delta.columnMapping.mode") == "name"
+    columns = _columns(parts, len(table.columns), mapped=mapped)
     _distinct([column.name for column in (*table.columns, *columns)])
+    if any(column.generated is not None or column.identity is not None for column in columns):
+        raise Unsupported("ADD COLUMN of one that is filled in by the table")
     if not all(column.nullable for column in columns):
         raise WarehouseError("DELTA_ADDING_COLUMN_WITH_NOT_NULL", "NOT NULL is not supported in ADD COLUMN.", "42KDE")
     return Definition("ALTER_TABLE", table.name, AddColumns(table.name, columns))
@@ -136,22 +140,29 @@ def _add_check(setting: Setting, node: exp.Expression, action: exp.Expression) -
     return Definition("ALTER_TABLE", table.name, AddCheck(table.name, check, violations))
 
 
-def _columns(nodes: list[exp.Expression], first: int) -> tuple[Column, ...]:
+def _columns(nodes: list[exp.Expression], first: int, *, mapped: bool) -> tuple[Column, ...]:
+    """`mapped`: under column mapping names may hold any character."""
     columns = []
     for position, node in enumerate(nodes, first):
         if not isinstance(node, exp.ColumnDef):
             raise Unsupported(f"{shown(node)} in a table's definition")
         only(node, "this", "kind", "constraints")
         nullable, comment = True, None
+        generated, identity = None, None
         for constraint in node.args.get("constraints") or []:
             rule = constraint.args["kind"]
             if isinstance(rule, exp.NotNullColumnConstraint):
                 nullable = bool(rule.args.get("allow_null"))
             elif isinstance(rule, exp.CommentColumnConstraint):
                 comment = rule.name
+            elif isinstance(rule, exp.ComputedColumnConstraint):
+                generated = _expression(rule.this)
+            elif isinstance(rule, exp.GeneratedAsIdentityColumnConstraint) and not rule.args.get("expression"):
+                start, step = rule.args.get("start"), rule.args.get("increment")
+                identity = Identity(bool(rule.this), _whole(start), _whole(step))
             else:
                 raise Unsupported(f"{shown(constraint)} of a column")
-        if not node.name or re.search(r"[ ,;{}()\n\t=]", node.name):
+        if not node.name or (not mapped and re.search(r"[ ,;{}()\n\t=]", node.name)):
             raise WarehouseError(
                 "DELTA_INVALID_CHARACTERS_IN_COLUMN_NAMES",
                 f"Found invalid character(s) among ' ,;{{}}()\\n\\t=' in the column name {node.name!r}.",
@@ -160,10 +171,26 @@ def _columns(nodes: list[exp.Expression], first: int) -> tuple[Column, ...]:
         data_type = parse_type(node.args.get("kind"))
         if isinstance(data_type, Text) and data_type.length < 1:
             raise syntax_error(f"'{data_type.length}'")
-        columns.append(Column(node.name, data_type, nullable, f"c{position}", comment))
+        if identity is not None and data_type != BIGINT:
+            raise WarehouseError(
+                "DELTA_IDENTITY_COLUMNS_UNSUPPORTED_DATA_TYPE",
+                f"DataType {sql_name(data_type)} is not supported for IDENTITY columns.",
+                "428H2",
+            )
+        columns.append(Column(node.name, data_type, nullable, f"c{position}", comment, generated, identity))
     if not columns:
         raise syntax_error("')'")
     return tuple(columns)
+
+
+def _expression(node: exp.Expression) -> str:
+    if node.find(exp.Select, exp.Placeholder, exp.Anonymous) is not None:
+        raise Unsupported(f"the generated column ({shown(node)})")
+    return node.sql(dialect="databricks")
+
+
+def _whole(node: exp.Expression | None) -> int:
+    return 1 if node is None else int(node.sql())
 
 
 def _distinct(names: list[str]) -> None:

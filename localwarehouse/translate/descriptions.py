@@ -4,6 +4,7 @@ import re
 
 from sqlglot import exp
 
+from localwarehouse.catalog import TableName
 from localwarehouse.errors import Unsupported
 from localwarehouse.plans import Answer, Output
 from localwarehouse.translate.context import Setting, only
@@ -11,6 +12,8 @@ from localwarehouse.types import BOOLEAN, STRING
 
 _NAME = r"(?:`(?:[^`]|``)+`|[A-Za-z0-9_]+)"
 _SHOW_TABLES = re.compile(rf"SHOW\s+TABLES(?:\s+(?:IN|FROM)\s+(?:({_NAME})\s*\.\s*)?({_NAME}))?\s*;?", re.IGNORECASE)
+
+_SHOW_CREATE = re.compile(rf"SHOW\s+CREATE\s+TABLE\s+({_NAME})\s*\.\s*({_NAME})\s*\.\s*({_NAME})\s*;?", re.IGNORECASE)
 
 
 def describe(setting: Setting, node: exp.Expression) -> Answer:
@@ -35,6 +38,15 @@ def show_tables(setting: Setting, text: str) -> Answer | None:
         (Output("database", STRING), Output("tableName", STRING), Output("isTemporary", BOOLEAN)),
         tuple((schema.lower(), name, False) for name in sorted(tables)),
     )
+
+
+def show_create(setting: Setting, text: str) -> Answer | None:
+    """SHOW CREATE TABLE, which sqlglot does not parse; None is another statement."""
+    found = _SHOW_CREATE.fullmatch(text.strip())
+    if found is None:
+        return None
+    table = setting.catalogs.table(TableName(*(_bare(found[part]).lower() for part in (1, 2, 3))))
+    return Answer("SHOW_CREATE_TABLE", table.name, (Output("createtab_stmt", STRING),), ((table.show_create(),),))
 
 
 def _bare(name: str) -> str:

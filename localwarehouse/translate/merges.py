@@ -15,8 +15,7 @@ from localwarehouse.translate import select, sources
 from localwarehouse.translate.context import Gathered, Relation, Scope, Setting, Visible, gather, only, table_relation
 from localwarehouse.translate.expressions import Expressions, shown
 from localwarehouse.translate.values import Value
-from localwarehouse.translate.writes import assigned, broken_checks, stored, target_column
-from localwarehouse.types import VOID
+from localwarehouse.translate.writes import assigned, broken_checks, row, target_column
 
 # Tables of the connection's own; `clause` numbers the clause that applies to a row, NULL is none.
 _SOURCE = "temp.merge_source"
@@ -168,7 +167,7 @@ def _insert(expressions: Expressions, table: Table, target: Relation, clause: _C
         if column.name in given:
             raise WarehouseError("DELTA_DUPLICATE_COLUMNS_ON_INSERT", f"`{column.name}` is named twice.", "42701")
         given[column.name] = expressions.value(value)
-    made = [stored(table, column, given.get(column.name, Value("NULL", VOID))) for column in table.columns]
+    made = row(expressions.gathered, table, given)
     after = tuple(Visible(column.name, sql, column.type) for column, sql in zip(table.columns, made, strict=True))
     conditions = broken_checks(expressions.gathered, table, Scope((Relation(target.qualifiers, after),)))
     if conditions:

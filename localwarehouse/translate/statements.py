@@ -46,7 +46,8 @@ MAX_STATEMENT_BYTES = 16 * 1024 * 1024
 def translate(setting: Setting, text: str) -> Plan:
     if len(text.encode("utf-8", "surrogatepass")) > MAX_STATEMENT_BYTES:
         raise WarehouseError("STATEMENT_TOO_LARGE", "The statement is larger than 16 MiB.", "54000")
-    ready = definitions.catalog_statement(text) or descriptions.show_tables(setting, text)
+    shown = descriptions.show_tables(setting, text) or descriptions.show_create(setting, text)
+    ready = definitions.catalog_statement(text) or shown
     if ready is not None:
         return ready
     node = _parse(text)

@@ -1,10 +1,12 @@
 """INSERT, UPDATE and DELETE: values brought into a table's types, its constraints kept, rows counted."""
 
+from collections.abc import Mapping
+
 from sqlglot import exp, parse_one
 
 from localwarehouse import errors
 from localwarehouse.catalog import Column, Table
-from localwarehouse.errors import WarehouseError
+from localwarehouse.errors import Unsupported, WarehouseError
 from localwarehouse.plans import Change
 from localwarehouse.translate import casts, select
 from localwarehouse.translate.context import (
@@ -21,6 +23,7 @@ from localwarehouse.translate.context import (
 from localwarehouse.translate.expressions import Expressions, shown
 from localwarehouse.translate.values import Value, failure, string
 from localwarehouse.types import (
+    BIGINT,
     VOID,
     Array,
     DataType,
@@ -58,7 +61,7 @@ def insert(setting: Setting, node: exp.Expression) -> Change:
         column.name: Value(f"s.c{position}", output.type, True)
         for position, (column, output) in enumerate(zip(columns, selected.outputs, strict=True))
     }
-    values = [stored(table, column, given.get(column.name, Value("NULL", VOID))) for column in table.columns]
+    values = row(gathered, table, given)
     names = ", ".join(column.storage for column in table.columns)
     projected = ", ".join(f"{sql} AS {column.storage}" for sql, column in zip(values, table.columns, strict=True))
     text = f"SELECT {projected} FROM ({selected.sql}) AS s"
@@ -72,6 +75,46 @@ def insert(setting: Setting, node: exp.Expression) -> Change:
         ("num_affected_rows", "num_inserted_rows"),
         gathered.finish_early(),
     )
+
+
+def row(gathered: Gathered, table: Table, given: Mapping[str, Value]) -> list[str]:
+    """A new row as the table keeps it, in the order of its columns: what is given, and what the table fills in."""
+    made: dict[str, str] = {}
+    for column in table.columns:
+        if column.name in given and (column.generated is not None or (column.identity and column.identity.always)):
+            raise _filled_in(column)
+        if column.generated is None:
+            value = given.get(column.name)
+            if value is None and column.identity is not None:
+                value = Value(f"nextval({string(table.sequence(column))})", BIGINT)
+            made[column.storage] = stored(table, column, value or Value("NULL", VOID))
+    made |= _generated(gathered, table, made)
+    return [made[column.storage] for column in table.columns]
+
+
+def _generated(gathered: Gathered, table: Table, made: Mapping[str, str]) -> dict[str, str]:
+    """The generated columns of a row whose other columns are `made`, by storage name."""
+    others = (column for column in table.columns if column.generated is None)
+    visible = tuple(Visible(column.name, made[column.storage], column.type) for column in others)
+    expressions = Expressions(gathered, Scope((Relation(frozenset(), visible),)), select.translate)
+    found = {}
+    for column in table.columns:
+        if column.generated is not None:
+            node = parse_one(column.generated, read="databricks")
+            assert isinstance(node, exp.Expression)
+            found[column.storage] = stored(table, column, expressions.value(node))
+    return found
+
+
+def _filled_in(column: Column) -> WarehouseError:
+    if column.identity is not None:
+        return WarehouseError(
+            "DELTA_IDENTITY_COLUMNS_EXPLICIT_INSERT_NOT_SUPPORTED",
+            f"Providing values for GENERATED ALWAYS AS IDENTITY column {column.name} is not supported.",
+            "42808",
+        )
+    # Delta takes a value that is the expression's.
+    return Unsupported(f"a value for the generated column {column.name}")
 
 
 def _column_name(node: exp.Expression) -> str:
@@ -120,7 +163,18 @@ def assigned(expressions: Expressions, table: Table, relation: Relation, nodes: 
         column = target_column(table, relation, assignment.this)
         if column.storage in changed:
             raise WarehouseError("DELTA_CONFLICT_SET_COLUMN", f"`{column.name}` is set twice.", "42701")
+        if column.identity is not None:
+            raise WarehouseError(
+                "DELTA_IDENTITY_COLUMNS_UPDATE_NOT_SUPPORTED",
+                f"UPDATE on IDENTITY column {column.name} is not supported.",
+                "42808",
+            )
+        if column.generated is not None:
+            raise _filled_in(column)
         changed[column.storage] = stored(table, column, expressions.value(assignment.expression))
+    if any(column.generated is not None for column in table.columns):
+        kept = {column.storage: visible.sql for column, visible in zip(table.columns, relation.columns, strict=True)}
+        changed |= _generated(expressions.gathered, table, {**kept, **changed})
     after = tuple(
         Visible(column.name, changed.get(column.storage, visible.sql), column.type)
         for column, visible in zip(table.columns, relation.columns, strict=True)
