@@ -8,7 +8,22 @@ from pathlib import Path
 
 import pytest
 
-OPTIONS = ("--seed", "5", "--jobs", "600", "--kills", "6", "--stops", "1", "--bursts", "8", "--redis-restarts", "1")
+OPTIONS = (
+    "--seed",
+    "5",
+    "--jobs",
+    "600",
+    "--kills",
+    "6",
+    "--stops",
+    "1",
+    "--bursts",
+    "8",
+    "--redis-restarts",
+    "1",
+    "--canvas",
+    "0.3",
+)
 
 
 @pytest.mark.timeout(400)
