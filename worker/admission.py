@@ -202,7 +202,7 @@ def _as_text(task_id: Any) -> str:
 
 
 def refused(
-    received: wire.Received, reason: str, now: datetime, *, code: str, mark: str, size: int
+    received: wire.Received, reason: str, now: datetime, *, code: str, mark: str, size: int, table: str = ""
 ) -> tuple[Admission, Admission]:
     """What becomes of a message that is not read; and what, if the job of its id is known already.
 
@@ -211,8 +211,8 @@ def refused(
         size: of the message, in bytes. They stay in Redis.
     """
     error = InvalidJob(reason, {"error": code})
-    apart = _letter(size, Member(mark, "records.unknown", "", 0, "", "", mark), reason, code, now)
-    return (_bad(size, received, "", error, now, mark=mark) if received.id else apart), apart
+    apart = _letter(size, Member(mark, "records.unknown", table, 0, "", "", mark), reason, code, now)
+    return (_bad(size, received, "", error, now, mark=mark, table=table) if received.id else apart), apart
 
 
 def _by_ends(raw: bytes) -> wire.Received | None:
@@ -221,10 +221,17 @@ def _by_ends(raw: bytes) -> wire.Received | None:
 
 
 def _bad(
-    raw: bytes | int, received: wire.Received, digest: str, error: InvalidJob, now: datetime, *, mark: str = ""
+    raw: bytes | int,
+    received: wire.Received,
+    digest: str,
+    error: InvalidJob,
+    now: datetime,
+    *,
+    mark: str = "",
+    table: str = "",
 ) -> Admission:
     """A message that fails under its sender's id; its dead letter has an id that every command takes."""
-    member = _member(received, "", 0, digest, now)
+    member = _member(received, table, 0, digest, now)
     at = wire.isoformat(now)
     details = {"error": "INVALID_JOB", **error.details}
     code = details["error"]

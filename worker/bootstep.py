@@ -107,7 +107,7 @@ class Running:
         figures = Figures()
         self._pool = ThreadPoolExecutor(min(AT_ONCE, settings.threads), thread_name_prefix="read")
         token = Token(f"{hostname}/{os.getpid()}@{socket.gethostname()}/{uuid4().hex[:12]}")
-        store = Store(self._redis, token)
+        store = Store(self._redis, token, most_bytes=settings.max_message_bytes)
         breaker = Breaker(
             figures.measured(self._connections.execute),
             first_s=settings.backoff_first_s,

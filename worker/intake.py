@@ -26,6 +26,7 @@ from worker.reads import AT_ONCE, ReadLane
 from worker.recent import Recent
 from worker.store import Lease, LeaseLost, Place
 from worker.turns import Turns
+from worker.unread import Unread
 from worker.wakes import Wake, Wakes
 from worker.writes import WriteLane
 
@@ -348,6 +349,8 @@ class Intake:
         if head.instead == "paused":
             return Turn.after(PAUSED_S)
         if head.frozen is None:
+            if head.large is not None:
+                return self._desk.put_aside(place, Unread(*head.large, deaths=0))
             if not head.messages:
                 return Turn(None, settled=True)
             if head.waiting is not None and (left := head.waiting.until - time.time()) > 0:

@@ -21,10 +21,12 @@ from tasks.verdicts import Failure, backoff_s
 from worker import history, lines
 from worker.breaker import Breaker
 from worker.entries import Refusal, bare_entry, killed_worker, read_entry
+from worker.freezing import Freezing
 from worker.heads import Heads
 from worker.settings import Settings
-from worker.store import Freezing, Frozen, Head, Place, Store, Waiting
+from worker.store import Frozen, Head, Place, Store, Waiting
 from worker.troubles import Troubles
+from worker.unread import Unread
 from worker.warehouse import Answer
 
 log = logging.getLogger(__name__)
@@ -336,6 +338,18 @@ class Desk:
                 log.warning("table=%s purged", place.table)
             if not to_go or time.monotonic() > until:
                 return Turn.of(left)
+
+    def put_aside(self, place: Place, unread: Unread) -> Turn:
+        """Take a lane's first message, which is too large to be read, to the dead letters as it is."""
+        settings, now = self.settings, datetime.now(UTC)
+        told, apart = unread.refusal(now, most_bytes=settings.max_message_bytes, table=str(place.table))
+        args = [settings.result_expires_s, f"{time.time():.3f}", unread.size, unread.head, unread.tail]
+        args += [told.id, told.record, told.letter_id, told.letter, apart.letter_id, apart.letter]
+        left = self.store.aside(place, *args)
+        log.warning("table=%s letter=%s error=MESSAGE_TOO_LARGE bytes=%d", place.table, told.letter_id, unread.size)
+        if told.member is not None and told.outcome is not None:
+            self._notify("settled", [told.member], [told.outcome])
+        return Turn.of(left)
 
     def bury(self, place: Place, head: Head) -> None:
         """Take what makes every turn of a lane fail to the dead letters: its frozen batch, else its first message."""

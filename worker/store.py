@@ -20,6 +20,7 @@ from lakequeue.scripts import read_script
 from redis.exceptions import ResponseError
 
 from tasks.records import Outcome
+from worker.freezing import Freezing
 
 log = logging.getLogger(__name__)
 
@@ -115,23 +116,8 @@ class Head:
     """`purge`: messages are to be thrown away; `paused`: nothing of this table is to be begun."""
 
     counted: Mapping[str, int] = field(default_factory=dict)
-
-
-@dataclass(frozen=True, slots=True)
-class Freezing:
-    """A batch about to be frozen: `started` are its jobs' ids and STARTED records, `settled` the outcomes of jobs at
-    the head that need no statement, `dead` the letters of those among them that failed."""
-
-    batch: str
-    span: int
-    started: Sequence[tuple[str, str]]
-    attempt: int
-    identity: str = ""
-    counts: tuple[int, ...] = ()
-    replaces: str = ""
-    keep_stamp_us: int | None = None
-    settled: Sequence[Outcome] = ()
-    dead: Sequence[tuple[str, str]] = ()
+    large: tuple[int, bytes, bytes] | None = None
+    """Where the first message is too large to be read: its bytes, and its two ends."""
 
 
 @dataclass(frozen=True, slots=True)
@@ -144,13 +130,26 @@ class Share:
 class Store:
     """Scripts by name; may be used by several threads. Every method may raise `redis.RedisError`."""
 
-    def __init__(self, client: redis.Redis, token: Token) -> None:
-        self.client = client
+    def __init__(self, client: redis.Redis, token: Token, *, most_bytes: int = 8_000_000) -> None:
+        """Messages of more than `most_bytes` are not read."""
+        self.client, self._most_bytes = client, most_bytes
         self.token = token
         self._scripts = {
             name: client.register_script(read_script("worker", name))
-            for name in ("look", "freeze", "settle", "lease", "release", "states", "unload", "remember", "discard")
+            for name in (
+                "look",
+                "freeze",
+                "settle",
+                "lease",
+                "release",
+                "states",
+                "unload",
+                "remember",
+                "discard",
+                "aside",
+            )
         }
+        self._scripts["aside"] = client.register_script(read_script("worker", "aside"))
         self._scripts["revoke"] = client.register_script(read_script("lakequeue", "revoke"))
 
     def lease(self, *, ttl_s: float, only_mine: bool, leaving: bool = False) -> Share:
@@ -177,7 +176,7 @@ class Store:
     def look(self, place: Place, *, known: int = 0, most_bytes: int) -> Head:
         """Read a lane: what stands before its messages, and those that come after the first `known`: no more bytes than
         `most_bytes`, or one message."""
-        frozen, waiting, length, _, messages, *_ = self._look(place, known, "", "", most_bytes)
+        frozen, waiting, length, _, messages, *_ = self._look(place, known, "", "", most_bytes, self._most_bytes)
         return Head(_frozen(_hash(frozen)), _waiting(_hash(waiting)), messages, length=int(length))
 
     def take(self, place: Place, *, most: int, most_bytes: int, known: Sequence[bytes] = ()) -> Head:
@@ -188,8 +187,10 @@ class Store:
         """
         marks = (_mark(known[0]), _mark(known[-1])) if known else ("", "")
         bytes_left = max(0, most_bytes - sum(map(len, known)))
-        answer = self._look(place, len(known), *marks, bytes_left, most)
-        frozen, waiting, length, still, messages, limit, alone, unanswered, suspect, broke, counted, instead = answer
+        answer = self._look(place, len(known), *marks, bytes_left, self._most_bytes, most)
+        frozen, waiting, length, still, messages, limit, alone, unanswered, suspect, broke, counted, instead, *large = (
+            answer
+        )
         return Head(
             _frozen(_hash(frozen)),
             _waiting(_hash(waiting)),
@@ -202,7 +203,12 @@ class Store:
             broke_us=int(broke),
             instead=instead.decode(),
             counted={job_id: int(rows) for job_id, rows in _hash(counted).items()},
+            large=tuple(large[0]) if large and large[0] else None,
         )
+
+    def aside(self, place: Place, *args: Any) -> int:
+        """See `lua/aside.lua`."""
+        return int(self._run("aside", place.lease, place.partition, place.lane, *args))
 
     def _look(self, place: Place, *args: str | int) -> Any:
         return self._run("look", place.lease, place.partition, place.lane, *args)

@@ -22,7 +22,7 @@ class Unread:
     tail: bytes
     deaths: int
 
-    def refusal(self, now: datetime, *, most_bytes: int) -> tuple[Admission, Admission]:
+    def refusal(self, now: datetime, *, most_bytes: int, table: str = "") -> tuple[Admission, Admission]:
         """What becomes of it: its sender is told, if an end tells who that is. The second is for a known id."""
         code = "KILLED_WORKER"
         reason = f"{self.deaths} workers died with this message in hand and nothing beside it: nothing was committed"
@@ -33,4 +33,5 @@ class Unread:
                 "(LAKEQUEUE_MAX_MESSAGE_BYTES): send the rows in several jobs"
             )
         mark = "unread-" + blake2b(b"%d %b %b" % (self.size, self.head, self.tail), digest_size=12).hexdigest()
-        return refused(ends.sender(self.head, self.tail), reason, now, code=code, mark=mark, size=self.size)
+        sender = ends.sender(self.head, self.tail)
+        return refused(sender, reason, now, code=code, mark=mark, size=self.size, table=table)

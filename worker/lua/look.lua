@@ -1,7 +1,8 @@
 #!lua flags=allow-oom
 -- What there is to do in a lane: its frozen batch, its wait, and the messages at its head.
 -- ARGV: lease, partition, lane; how many messages at the head are known already, and the marks of the first and the last
---   of them ('': they are); how many bytes more to read; and to take the lane in hand: how many jobs at most.
+--   of them ('': they are); how many bytes more to read; bytes of the largest message that is read; and to take the lane in hand: how
+--   many jobs at most.
 -- Taking is noted with the worker's name. Who finds there the name of one that is no more knows that it died at it: half
 -- as many jobs are taken then. If it was one job, it is counted whether the worker had other lanes in hand too: where
 -- that was so twice the job is a suspect, to be run with nothing beside it. A death while the warehouse had the job's
@@ -10,7 +11,8 @@
 -- the messages that come after these; how many jobs to take at most; how often a worker died with one and nothing else
 -- before it sent it, and how often after; how much of a suspect it is, from 0; since when (microseconds since 1970, or
 -- 0) another server answers than before, as a restart or a failover may have lost something; the counts of jobs that
--- are known from an earlier try; and `purge` or `paused` if that is to be done instead.
+-- are known from an earlier try; and `purge` or `paused` if that is to be done instead. Last, where the first
+-- message is too large to be read, its size and its two ends.
 local lease, partition, lane = ARGV[1], ARGV[2], ARGV[3]
 if redis.call('GET', 'lakequeue:lease:' .. partition) ~= lease then
   return redis.error_reply('LEASELOST partition ' .. partition)
@@ -31,7 +33,7 @@ local frozen = redis.call('HGETALL', 'lakequeue:frozen:' .. lane)
 local waiting = redis.call('HGETALL', 'lakequeue:wait:' .. lane)
 local list = 'lakequeue:jobs:' .. lane
 local limit, alone, unanswered, beside, broke, counted = 0, 0, 0, 0, 0, {}
-if ARGV[8] then
+if ARGV[9] then
   -- Of a paused table nothing is begun, and of a purged one it is thrown away; what may have taken effect is finished.
   local purge = redis.call('HGET', 'lakequeue:purges', lane)
   if purge and #frozen == 0 and redis.call('EXISTS', 'lakequeue:counted:' .. lane) == 0 then
@@ -41,7 +43,7 @@ if ARGV[8] then
     return { {}, {}, 0, 0, {}, 0, 0, 0, 0, 0, {}, 'paused' }
   end
 end
-if ARGV[8] then
+if ARGV[9] then
   local run = string.match(redis.call('INFO', 'server'), 'run_id:(%x+)')
   local known = redis.call('HMGET', 'lakequeue:server', 'run', 'broke')
   broke = known[2] or 0
@@ -54,7 +56,7 @@ if ARGV[8] then
   end
   local load, token = 'lakequeue:load:' .. lane, string.match(lease, '^(.*)#%d+$')
   local before = redis.call('HMGET', load, 'by', 'size', 'limit', 'alone', 'unanswered', 'beside')
-  limit, alone = tonumber(before[3] or ARGV[8]), tonumber(before[4] or 0)
+  limit, alone = tonumber(before[3] or ARGV[9]), tonumber(before[4] or 0)
   unanswered, beside = tonumber(before[5] or 0), tonumber(before[6] or 0)
   if before[1] and before[1] ~= token and not lives(before[1]) then
     local size = tonumber(before[2])
@@ -103,7 +105,19 @@ if known > 0 and ARGV[5] ~= '' then
 end
 local messages = {}
 if known == 0 or tonumber(ARGV[7]) > 0 then
-  messages = messages_from(list, known, 1000, tonumber(ARGV[7]), known > 0 and ARGV[8])
+  messages = messages_from(list, known, 1000, tonumber(ARGV[7]), known > 0 and ARGV[9])
+end
+local large = {}
+for i, message in ipairs(messages) do
+  if #message > tonumber(ARGV[8]) then
+    if known == 0 and i == 1 then
+      large = { #message, string.sub(message, 1, 64000), string.sub(message, -64000) }
+    end
+    for last = #messages, i, -1 do
+      messages[last] = nil
+    end
+    break
+  end
 end
 return { frozen, waiting, length, known, messages, limit, alone, unanswered,
-  alone + math.min(unanswered, 1) + math.max(beside - 1, 0), broke, counted, '' }
+  alone + math.min(unanswered, 1) + math.max(beside - 1, 0), broke, counted, '', large }

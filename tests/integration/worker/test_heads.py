@@ -10,8 +10,9 @@ import redis
 from lakequeue import keys
 
 from tests.support import TABLE
+from worker.freezing import Freezing
 from worker.heads import CHUNK_BYTES, Heads
-from worker.store import Freezing, Head, Place, Store, Token
+from worker.store import Head, Place, Store, Token
 
 LANE = keys.lane_of("write", TABLE)
 PARTITION = keys.partition_of(TABLE)

@@ -15,7 +15,8 @@ from lakequeue import Handle, JobFailed, Queue, keys
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_worker import StartWorker
 from tests.support import QUICK, TABLE, ids, job, until
-from worker.store import Freezing, Place, Store, Token
+from worker.freezing import Freezing
+from worker.store import Place, Store, Token
 
 LANE = keys.lane_of("write", TABLE)
 PARTITION = keys.partition_of(TABLE)

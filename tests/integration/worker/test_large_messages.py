@@ -15,15 +15,16 @@ from celery import Celery, chord
 from celery.exceptions import ChordError
 from lakequeue import InvalidJob, JobFailed, Queue, keys
 from lakequeue.scripts import read_script
+from lakequeue.settings import Settings
 
 from tests.fix_celery_app import celery_app, close, fields, write
 from tests.fix_cli import Run
 from tests.fix_localwarehouse import LocalWarehouse
 from tests.fix_proxy import StartProxy
 from tests.fix_worker import StartWorker, Worker
-from tests.support import ids, until
+from tests.support import ids, job, until
 
-TABLE = "shop.sales.t"
+TABLE = "shop.sales.events"
 MOST_RSS_KB = 512_000
 
 
@@ -231,3 +232,31 @@ def test_a_message_with_which_three_workers_died_is_a_dead_letter_and_its_sender
     assert ids(warehouse, TABLE) == [2]
     assert worker.stop() == 0
     assert not client.exists(keys.DOOR_HANDS)
+
+
+@pytest.mark.parametrize("kind", ["write", "read"])
+def test_a_message_of_a_lane_that_is_too_large_holds_up_nothing_and_its_sender_is_told(
+    client: redis.Redis, start_worker: StartWorker, queue: Queue, warehouse: LocalWarehouse, redis_url: str, kind: str
+) -> None:
+    """As of a client that allows itself larger jobs."""
+    with Queue(redis_url, settings=Settings(redis_url=redis_url, max_job_bytes=100_000_000)) as large:
+        queue.enqueue(job(1))
+        if kind == "write":
+            sent = large.enqueue({"kind": "write", "table": TABLE, "data": [{"id": 2, "t": "x" * 30_000_000}]})
+        else:
+            filters = [{"column": "t", "op": "in", "value": ["x" * 150_000 for _ in range(200)]}]
+            sent = large.enqueue({"kind": "read", "table": TABLE, "filters": filters})
+        after = queue.enqueue(job(3))
+        page = queue.enqueue({"kind": "read", "table": TABLE, "columns": ["id"], "order_by": "id", "after": after.id})
+    worker = start_worker()
+    with pytest.raises(JobFailed, match="bytes and a worker reads 8,000,000"):
+        queue.job(sent.id).result(timeout=60)
+    assert page.result(timeout=30).data == [{"id": 1}, {"id": 3}]
+    letter = queue.dead_letters.get(sent.id)
+    assert (letter.error, letter.table, letter.payload) == ("MESSAGE_TOO_LARGE", TABLE, None)
+    assert letter.payload_key is not None
+    assert client.llen(letter.payload_key) == 1
+    assert most_rss_kb(worker) < 300_000
+    until(lambda: not client.keys("lakequeue:jobs:*"), "the lanes are empty")
+    assert ids(warehouse, TABLE) == [1, 3]
+    assert worker.stop() == 0

@@ -12,7 +12,8 @@ from lakequeue import keys
 
 from tasks.records import Outcome
 from tests.support import TABLE
-from worker.store import Freezing, Place, Store, Token
+from worker.freezing import Freezing
+from worker.store import Place, Store, Token
 
 LANE = keys.lane_of("write", TABLE)
 PARTITION = keys.partition_of(TABLE)
