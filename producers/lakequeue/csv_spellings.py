@@ -10,6 +10,7 @@ from functools import lru_cache
 
 from lakequeue import scalars
 from lakequeue.columns import Kind
+from lakequeue.csv_types import COMMA_NUMBER
 from lakequeue.problems import ValueProblem
 from lakequeue.scalars import Encode
 
@@ -22,7 +23,6 @@ _FLOAT = re.compile(r"-?(?=\.?[0-9])(?:0|[1-9][0-9]*)?(?:\.[0-9]+)?(?:e[+-][0-9]
 _PLAIN_NUMBER = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]++)?|\.[0-9]++)")
 _WITH_EXPONENT = re.compile(r"[+-]?(?:[0-9]++(?:\.[0-9]*+)?|\.[0-9]++)(?:[eE][+-]?[0-9]{1,3})?")
 _LEADING_ZEROS = re.compile(r"[+-]?[0-9]+")
-_DECIMAL_COMMA = re.compile(r"[+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+)(?:,[0-9]+)?")
 _THOUSANDS = re.compile(r"[+-]?[0-9]{1,3}(?:,[0-9]{3})*(?:\.[0-9]+)?")
 _MAYBE_THOUSANDS = re.compile(r"-?[1-9][0-9]{0,2}\.[0-9]{3}")
 _OTHER_DATE = re.compile(r"[0-9]{1,4}([./-])[0-9]{1,2}\1[0-9]{2,4}(?:[ T][0-9]{1,2}:[0-9]{2}.*)?")
@@ -148,10 +148,10 @@ _EXPONENT = Reason(
     "--columns NAME:DOUBLE",
 )
 _COMMA = Reason(
-    lambda text: bool(_THOUSANDS.fullmatch(text) and _DECIMAL_COMMA.fullmatch(text)),
+    lambda text: bool(_THOUSANDS.fullmatch(text) and COMMA_NUMBER.fullmatch(text)),
     "numbers with a comma; if it is a decimal comma: --decimal ,",
 )
-_COMMA_FRACTION = Reason(_matches(_DECIMAL_COMMA), "numbers with a decimal comma: --decimal , reads them")
+_COMMA_FRACTION = Reason(_matches(COMMA_NUMBER), "numbers with a decimal comma: --decimal , reads them")
 _COMMA_THOUSANDS = Reason(_matches(_THOUSANDS), "numbers with a comma between thousands, kept as text")
 _PADDED_NUMBER = Reason(_padded(_matches(_WITH_EXPONENT)), "numbers with blanks around them, kept as text")
 _PADDED_TIME = Reason(
@@ -159,11 +159,12 @@ _PADDED_TIME = Reason(
 )
 _FINE_TIME = Reason(_finer, "times finer than the microseconds of a TIMESTAMP, kept as text")
 _LIKE_TIME = Reason(_matches(_LIKE_ISO_TIME), "dates or times in a form that is not read, kept as text")
+_FORMULA = Reason(_matches(re.compile('="[^"]*"')), 'text as Excel writes it, ="007", kept with its = and quotes')
 _DATE = Reason(_matches(_OTHER_DATE), "dates that are not ISO 8601 (2024-12-31), kept as text")
 
 REASONS = (
     _ZEROS, _PLAIN, _EXPONENT, _COMMA, _COMMA_FRACTION, _COMMA_THOUSANDS, _PADDED_NUMBER, _PADDED_TIME, _FINE_TIME,
-    _LIKE_TIME, _DATE,
+    _LIKE_TIME, _DATE, _FORMULA,
 )  # fmt: skip
 """The first that holds is told."""
 

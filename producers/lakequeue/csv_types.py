@@ -21,7 +21,10 @@ from lakequeue.scalars import Encode
 _NOT_NULL = re.compile(r"\s+NOT\s+NULL\s*\Z", re.IGNORECASE)
 _WHOLE = re.compile(r"([+-]?[0-9]{1,40})(?:\.0{1,40})?")
 _POINT_NUMBER = re.compile(r"[+-]?[0-9]*\.[0-9]+(?:[eE][+-]?[0-9]+)?")
-_COMMA_NUMBER = re.compile(r"([+-]?(?:[0-9]{1,3}(?:\.[0-9]{3})+|[0-9]+))(?:,([0-9]+))?")
+# A point, a blank, or one that does not break or is narrow, as French and Swedish write thousands.
+BETWEEN_THOUSANDS = ". \xa0\u202f"
+COMMA_NUMBER = re.compile(rf"([+-]?(?:[0-9]{{1,3}}(?:[{BETWEEN_THOUSANDS}][0-9]{{3}})+|[0-9]+))(?:,([0-9]+))?")
+_WITHOUT_THOUSANDS = str.maketrans("", "", BETWEEN_THOUSANDS)
 _STRING = columns.Scalar("STRING")
 
 
@@ -91,9 +94,9 @@ def is_number(column_type: ColumnType | None) -> bool:
 
 def with_point(text: str) -> str:
     """`1.234,50` as `1234.50`; a number with a decimal point becomes none."""
-    match = _COMMA_NUMBER.fullmatch(text)
+    match = COMMA_NUMBER.fullmatch(text)
     if match:
-        return match[1].replace(".", "") + (f".{match[2]}" if match[2] else "")
+        return match[1].translate(_WITHOUT_THOUSANDS) + (f".{match[2]}" if match[2] else "")
     return f"?{text}" if _POINT_NUMBER.fullmatch(text) else text
 
 

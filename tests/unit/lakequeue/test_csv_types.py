@@ -46,6 +46,8 @@ NOTED = [
     (["0.125", "2.500"], "DOUBLE", ""),
     (["1.0", "2.0"], "DOUBLE", "--columns c:BIGINT"),
     (["1.50", "2.00"], "DOUBLE", ""),
+    (["1 234,50", "2,00"], "STRING", "numbers with a decimal comma: --decimal ,"),
+    (['="007"', '="12"'], "STRING", "as Excel writes it"),
     (["007", "12"], "STRING", ""),
     (["+5", "6"], "STRING", ""),
 ]
@@ -88,6 +90,12 @@ def test_a_value_after_thousands_of_another_kind_is_told_of_with_what_holds_for_
     [
         pytest.param(["2,50", "1.234,00"], "DOUBLE", ["2.50", "1234.00"], id="fractions"),
         pytest.param(["1.234", "5"], "BIGINT", [1234, 5], id="thousands"),
+        pytest.param(
+            ["1 234,50", "12\u202f345,00", "1\xa0234\xa0567,25"],
+            "DOUBLE",
+            ["1234.50", "12345.00", "1234567.25"],
+            id="blanks between thousands",
+        ),
         pytest.param(["2,5", "1.5"], "STRING", ["2,5", "1.5"], id="a point that divides no thousands"),
         pytest.param(["a.b", "1,5"], "STRING", ["a.b", "1,5"], id="text"),
         pytest.param(["2024-01-01"], "DATE", ["2024-01-01"], id="date"),
