@@ -6,7 +6,7 @@ from functools import lru_cache
 
 from pydantic import JsonValue
 
-from lakequeue.columns import AUDIT_COLUMNS, ColumnType, parse_type
+from lakequeue.columns import AUDIT_COLUMNS, ColumnType, Decimal, Scalar, parse_type
 from lakequeue.encoding import Values, encoder
 from lakequeue.identifiers import check_new_column_name
 from lakequeue.problems import Path, Problems, quoted, suggestion
@@ -16,6 +16,7 @@ MAX_COLUMNS = 2_000
 
 _AUDIT = frozenset(AUDIT_COLUMNS)
 _KEYS = frozenset(("name", "data_type", "nullable"))
+_MOMENTS = (Scalar("DATE"), Scalar("TIMESTAMP"), Scalar("TIMESTAMP_NTZ"))
 _Given = tuple[str, str, bool]
 
 
@@ -48,6 +49,8 @@ class Definition:
     names: Mapping[str, str]
     """From lowercase to as declared."""
     required: frozenset[str]
+    told_by_column: frozenset[str]
+    """Names of columns in which a value's text and the value itself are the same."""
     values: Values
     """How the rows were given."""
 
@@ -125,5 +128,6 @@ def _judged(columns: tuple[_Given | None, ...], values: Values) -> Definition | 
         types=types,
         names={lower: each.name for lower, each in compiled.items()},
         required=frozenset(each.name for each in compiled.values() if not each.nullable),
+        told_by_column=frozenset(name for name, each in types.items() if isinstance(each, Decimal) or each in _MOMENTS),
         values=values,
     )

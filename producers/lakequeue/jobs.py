@@ -58,7 +58,8 @@ class Write(JobModel):
     """Create catalog, schema and table where they are missing, which takes a `schema_definition`."""
     schema_definition: SkipValidation[tuple[SchemaColumn, ...] | None] = None
     data: SkipValidation[list[Row]]
-    """In wire form; a column's name is spelt as `schema_definition` spells it, where there is one."""
+    """In wire form. Where there is a `schema_definition`, names are spelt as it spells them, and a Decimal, date or
+    datetime in a column of its type is text."""
 
     if TYPE_CHECKING:
 

@@ -6,8 +6,9 @@ from typing import Any, get_args
 from hypothesis import given, settings
 from hypothesis import strategies as st
 from lakequeue import InvalidJob, Write, parse_job
+from lakequeue.columns import ColumnType, parse_type
 from lakequeue.selection import Op
-from lakequeue.values import to_wire
+from lakequeue.values import JsonValue, encoder, to_wire
 
 from tests.strategies import column_names, column_types, values_of
 
@@ -75,11 +76,17 @@ def declared_writes(draw: st.DrawFn) -> dict[str, Any]:
     return {"table": "a.b.c", "schema_definition": definition, "data": rows}
 
 
+def encoded(rows: list[dict[str, JsonValue]], types: dict[str, ColumnType]) -> list[dict[str, str | None]]:
+    return [{name: encoder(types[name], "python")(value) for name, value in row.items()} for row in rows]
+
+
 @given(declared_writes())
 def test_valid_rows_are_taken_with_and_without_a_definition(fields: dict[str, Any]) -> None:
     job = Write(**fields)
-    assert job.data == [to_wire(row) for row in fields["data"]]
-    assert Write(table="a.b.c", data=fields["data"]).data == job.data
+    types = {each["name"]: parse_type(each["data_type"]) for each in fields["schema_definition"]}
+    free = Write(table="a.b.c", data=fields["data"]).data
+    assert free == [to_wire(row) for row in fields["data"]]
+    assert encoded(job.data, types) == encoded(free, types)
     assert parse_job(json.dumps({"kind": "write", **job.fields()}, allow_nan=False)) == job
     assert Write.model_validate(job.model_dump()) == job
     assert Write.model_validate_json(job.model_dump_json()) == job

@@ -272,6 +272,15 @@ def test_a_message_says_that_its_values_are_python_s() -> None:
         assert job.model_copy(update={"id": "b"}).values == "python"
 
 
+def test_a_declared_column_s_values_are_sent_as_their_text() -> None:
+    given_row = {"d": Decimal("9.90"), "day": date(2024, 1, 2), "at": NOW, "raw": b"A", "x": nan}
+    types = ("DECIMAL(9,2)", "DATE", "TIMESTAMP", "BINARY", "DOUBLE")
+    definition = [{"name": name, "data_type": sql} for name, sql in zip(given_row, types, strict=True)]
+    (row,) = Write(table="a.b.c", schema_definition=definition, data=[given_row]).data
+    text = {"d": "9.90", "day": "2024-01-02", "at": "2026-01-02T00:00:00Z"}
+    assert row == {**text, "raw": Typed.of("base64", "QQ=="), "x": Typed.of("float", "NaN")}
+
+
 def test_json_that_another_library_read_is_taken_as_json() -> None:
     text = '{"table": "a.b.c", "data": [{"v": [{"__type__": "date", "__value__": "2024-01-02"}], "w": NaN}]}'
     job = Write.model_validate(json.loads(text))
