@@ -62,15 +62,20 @@ def _unicode(text: str | bytes) -> str:
     return text if isinstance(text, str) else text.decode(json.detect_encoding(text), "surrogatepass")
 
 
+class TooManyParts(ValueError):
+    """JSON that would take too much memory; the text says what its sender can change."""
+
+
 def check_brackets(text: str | bytes) -> None:
     """Refuse JSON that is small as text and large in memory: an empty object of two bytes takes 64.
 
     Raises:
-        ValueError: it holds more objects and lists than any job has bytes.
+        TooManyParts: it holds more objects and lists than any job has bytes.
     """
     found = text.count("{") + text.count("[") if isinstance(text, str) else text.count(b"{") + text.count(b"[")
     if found > MOST_BRACKETS:
-        raise _Refused(f"more than {MOST_BRACKETS:,} objects and lists")
+        told = f"it holds {found:,} objects and lists, and a job has {MOST_BRACKETS:,} at most"
+        raise TooManyParts(f"{told}: send the rows in several jobs")
 
 
 class _Refused(ValueError):

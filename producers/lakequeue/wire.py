@@ -26,7 +26,7 @@ from lakequeue.handed_on import rows_handed_on
 from lakequeue.headers import ids_of, moment_of, text_of, time_of, whole_of
 from lakequeue.identifiers import TableName
 from lakequeue.jobs import Job, Values, parse_job
-from lakequeue.json_text import read_message
+from lakequeue.json_text import TooManyParts, read_message
 from lakequeue.keys import Lane, Partition, lane_of, partition_of
 
 Op = Literal["write", "update", "delete", "read"]
@@ -238,7 +238,7 @@ def parse(message: bytes) -> Received:
             headers, body = _of_protocol_1(headers, body)
         args, kwargs, embed = body
         job_id, task = headers["id"], headers["task"]
-    except UnreadableBody as exc:
+    except (UnreadableBody, TooManyParts) as exc:
         raise NotAMessage(str(exc)) from exc
     except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
         raise NotAMessage(f"not a Celery message in JSON, of protocol 2 or 1: {type(exc).__name__}") from exc

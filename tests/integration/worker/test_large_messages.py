@@ -65,6 +65,10 @@ BODIES: Mapping[str, Callable[[], bytes]] = {
     "700,000 rows of one column": lambda: (
         b'[[], {"table": "a.b.c", "data": [' + b'{"a":1},' * 699_999 + b'{"a":1}]}' + EMBED
     ),
+    "290,000 rows of one column": lambda: (
+        b'[[], {"table": "a.b.c", "data": [' + b'{"a":1},' * 289_999 + b'{"a":1}]}' + EMBED
+    ),
+    "5 MB of text": lambda: b'[[], {"table": "a.b.c", "data": [{"a": "' + b"x" * 5_000_000 + b'"}]}' + EMBED,
     "1,400,000 texts": lambda: b'[[], {"table": "a.b.c", "data": [' + b'"a",' * 1_399_999 + b'"a"]}' + EMBED,
     "2,800,000 numbers": lambda: b'[[], {"table": "a.b.c", "data": [' + b"1," * 2_799_999 + b"1]}" + EMBED,
     "a number of 5,000,000 digits": lambda: (

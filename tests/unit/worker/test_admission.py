@@ -283,3 +283,14 @@ def test_times_in_headers_may_be_typed(header: str) -> None:
     plain = admission(message(job(), **{header: typed["__value__"]}), NOW)
     found = admission(message(job(), **{header: typed}), NOW)
     assert (found.verdict, found.due, found.message) == ("job", plain.due, plain.message)
+
+
+@pytest.mark.parametrize("inside", [True, False], ids=["in the body", "in the envelope"])
+def test_the_sender_of_a_message_with_too_many_objects_is_told_so(inside: bool) -> None:
+    many = b"[" + b"{}," * 1_000_001 + b"{}]"
+    body = b64encode(many).decode() if inside else ""
+    told = {"headers": {"id": "a-1", "task": "records.write"}, "properties": {"body_encoding": "base64"}}
+    rest = json.dumps({"body": body, **told})[1:].encode()
+    found = admission(b"{" + (b"" if inside else b'"x": ' + many + b", ") + rest, NOW)
+    assert (found.verdict, found.id, found.letter_id) == ("bad", "a-1", "a-1")
+    assert "objects and lists" in found.record
