@@ -198,13 +198,13 @@ def _too_wide(block: Block, target: Target, scale: Scale) -> Iterator[CsvProblem
 
 
 def jobs(file: CsvFile, target: Target, name: str, plan: Plan, wanted: Sequence[int]) -> Iterator[Write]:
-    """The jobs of the load `name`, which the library checks once more as it makes them.
+    """The jobs of the load `name`.
 
     Args:
         plan: the jobs of the whole file, in order.
         wanted: for each of them 1 if it is made, else 0.
     """
-    definition = target.definition()
+    make = Maker(target)
     reader = Reader(target.columns, target.nulls)
     index, left = 0, plan[0].rows if len(plan) else 0
     rows: list[dict[str, JsonValue]] = []
@@ -220,7 +220,8 @@ def jobs(file: CsvFile, target: Target, name: str, plan: Plan, wanted: Sequence[
             if left:
                 continue
             if wanted[index]:
-                yield _write(target, rows, definition, job_id(name, plan[index].tag, plan[index].first))
+                part = plan[index]
+                yield make(rows, job_id(name, part.tag, part.first))
                 rows = []
             index += 1
             left = plan[index].rows if index < len(plan) else 0
@@ -228,21 +229,27 @@ def jobs(file: CsvFile, target: Target, name: str, plan: Plan, wanted: Sequence[
                 raise CsvProblem("changed while it was read")
 
 
-def _write(
-    target: Target, rows: list[dict[str, JsonValue]], definition: tuple[SchemaColumn, ...] | None, job_id: str
-) -> Write:
-    # A file gives its values as JSON does: a BINARY column's are base64 text.
-    job = parse_job(
-        {
+class Maker:
+    """Makes the jobs of a load. The first one is checked as any job is; of the others only what `survey` did not check:
+    nested values."""
+
+    def __init__(self, target: Target) -> None:
+        self._fields = {
             "kind": "write",
             "table": str(target.table),
-            "data": rows,
             "auto_create": target.create,
-            "schema_definition": definition,
+            "schema_definition": target.definition(),
             "actor": target.actor,
-            "id": job_id,
-        },
-        values="json",
-    )
-    assert isinstance(job, Write)
-    return job
+        }
+        self._nested = any(each.nested for each in target.columns)
+        self._first: Write | None = None
+
+    def __call__(self, rows: list[dict[str, JsonValue]], job_id: str) -> Write:
+        if self._first is not None:
+            return self._first.model_copy(update={"data": rows, "id": job_id})
+        # A file gives its values as JSON does: a BINARY column's are base64 text.
+        job = parse_job({**self._fields, "data": rows, "id": job_id}, values="json")
+        assert isinstance(job, Write)
+        if not self._nested:
+            self._first = job
+        return job

@@ -251,7 +251,7 @@ class Loading:
             display.label(f"{label}, as fast as workers make room")
 
         plan = decision.plan
-        tally.rows = sum(part.rows for part, send in zip(plan, decision.send, strict=True) if not send)
+        tally.rows = plan.rows - plan.rows_of(decision.send)
         tally.known = len(plan) - sum(decision.send)
         display.phase(label, tally.all_rows)
         tally.sending = True
@@ -290,7 +290,7 @@ class Loading:
         if outcomes.expired:
             try:
                 asked = sorted(index for index, _ in outcomes.expired)
-                outcomes.found_in_table(present(self._probe, self._load.name, decision.plan, asked))
+                outcomes.found_in_table(present(self._probe.counts, self._load.name, decision.plan, asked))
             except ProbeFailed as exc:
                 note = f" ({exc.message})"
         # A line on a terminal's standard output would break the bar.

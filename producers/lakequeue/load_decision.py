@@ -7,7 +7,7 @@ from dataclasses import dataclass, field
 
 from lakequeue.load_changes import Comparison, Rows, compare, merged
 from lakequeue.load_ledger import Loaded
-from lakequeue.load_names import job_id, next_tag
+from lakequeue.load_names import next_tag
 from lakequeue.load_plan import Plan
 from lakequeue.tabular import counted
 
@@ -97,10 +97,6 @@ class Decision:
             self.send[index] = self.watch[index] = 0
 
 
-def ids_of(name: str, plan: Plan) -> list[str]:
-    return [job_id(name, part.tag, part.first) for part in plan]
-
-
 def decide(load: Load, known: Loaded | None, sources: Sources) -> Decision:
     """What to send of a load of which `known` is remembered.
 
@@ -112,7 +108,7 @@ def decide(load: Load, known: Loaded | None, sources: Sources) -> Decision:
         raise LoadRefused(f"the load {load.name} is one of {known.table}: give another --load-id for {load.table}")
     if known is not None and (known.content, known.header) == (load.content, load.header):
         plan = _same_plan(load, known)
-        states = sources.states(ids_of(load.name, plan))
+        states = sources.states(plan.ids(load.name))
         return _resumed(load, known, plan, states, sources.look(), sources)
     if known is None or load.all_rows:
         return _first(load, known, sources)
@@ -121,7 +117,7 @@ def decide(load: Load, known: Loaded | None, sources: Sources) -> Decision:
 
 def _first(load: Load, known: Loaded | None, sources: Sources) -> Decision:
     """A content that nothing is remembered of. Redis has the last word on jobs that it still knows: all are sent."""
-    states = sources.states(ids_of(load.name, load.plan))
+    states = sources.states(load.plan.ids(load.name))
     table = sources.look()
     decision = Decision.all_of(load.plan, load.tag)
     if known is not None:
@@ -143,7 +139,9 @@ def _first(load: Load, known: Loaded | None, sources: Sources) -> Decision:
                 f"not remembered. {_choices(load)}"
             )
         unknown = [index for index, state in enumerate(states) if state is None]
-        decision.leave_out(sources.present(load.plan, unknown) if own else ())
+        found = sources.present(load.plan, unknown) if own else set()
+        decision.leave_out(found)
+        decision.lines += _lacking(load, load.plan, states, found, own)
     return decision
 
 
@@ -185,7 +183,9 @@ def _resumed(
             "was made anew. Nothing was sent; --again loads all of them"
         )
     if table is not None and table.rows:
-        decision.leave_out(sources.present(plan, unknown) if unknown else ())
+        found = sources.present(plan, unknown) if unknown else set()
+        decision.leave_out(found)
+        decision.lines += _lacking(load, plan, states, found, table.rows)
     elif table is not None and table.rows is None and known.state == "done":
         decision.leave_out(unknown)
     elif unknown and (table is None or table.rows is None) and not _never_sent(known, states):
@@ -199,6 +199,17 @@ def _resumed(
             "or give --again to load all rows. Nothing was sent"
         )
     return decision
+
+
+def _lacking(load: Load, plan: Plan, states: Sequence[State], found: set[int], rows: int) -> list[str]:
+    """What is said where the table has fewer rows than the jobs that have succeeded."""
+    loaded = plan.rows_of([state == "SUCCESS" or index in found for index, state in enumerate(states)])
+    if rows >= loaded:
+        return []
+    return [
+        f"{counted(loaded - rows, 'row')} of this load are not in {load.table} any more: they were deleted, or the "
+        "table was made anew. --again loads all of them"
+    ]
 
 
 def _never_sent(known: Loaded, states: Sequence[State]) -> bool:
@@ -227,7 +238,7 @@ def _changed(load: Load, known: Loaded, sources: Sources) -> Decision:
     if known.plan is None or known.header != load.header:
         what = "other columns" if known.header != load.header else "other content"
         raise LoadRefused(f"{_loaded(load, known)} with {what}: {counted(known.rows, 'row')}. {_choices(load)}")
-    ids = ids_of(load.name, known.plan)
+    ids = known.plan.ids(load.name)
     states = sources.states(ids)
     before = _resumed(load, known, known.plan, states, sources.look(), sources)
     if before.plan is not known.plan:  # the table is gone
@@ -245,11 +256,12 @@ def _changed(load: Load, known: Loaded, sources: Sources) -> Decision:
     if held and found.fresh:
         raise LoadRefused(_overlap(load, known, held, states))
     plan, new = merged(known.plan, rows, found, rows_per_job=load.rows_per_job, room=load.room)
-    decision = Decision(Plan(), load.tag, bytearray(), bytearray(), list(before.lines))
+    tag = plan.content_tag(load.header + load.content)
+    decision = Decision(Plan(), tag, bytearray(), bytearray(), list(before.lines))
     kept = iter(found.kept)
     for part, is_new in zip(plan, new, strict=True):
         index = -1 if is_new else next(kept)
-        decision.plan.append(part.tagged(load.tag) if is_new else part)
+        decision.plan.append(part.tagged(tag) if is_new else part)
         decision.send.append(1 if is_new else before.send[index])
         decision.watch.append(1 if is_new else before.watch[index])
     decision.gone = list(last.values())

@@ -19,7 +19,8 @@ State = Literal["sending", "sent", "done"]
 """`done` once all of its jobs are known to have succeeded."""
 
 MOST_JOBS = 20_000
-"""The jobs of a larger load are not stored one by one: half a megabyte in Redis is enough for one load."""
+"""The jobs of a larger load are not stored one by one if the file alone tells them: half a megabyte in Redis is enough
+for one load."""
 
 
 @dataclass(frozen=True)
@@ -108,7 +109,7 @@ class Ledger:
             "at": load.at or time.time(),
             "state": load.state,
         }
-        if load.plan is not None and len(load.plan) <= MOST_JOBS:
+        if load.plan is not None and (len(load.plan) <= MOST_JOBS or load.plan.is_mixed):
             told["plan"] = load.plan.stored()
         with reachable(self._redis), self._redis.pipeline(transaction=True) as pipe:
             pipe.delete(key)

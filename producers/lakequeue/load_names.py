@@ -10,7 +10,7 @@ import re
 from hashlib import blake2b
 from secrets import token_hex
 
-from lakequeue.identifiers import JobId, TableName, check_job_id
+from lakequeue.identifiers import TableName
 
 MAX_NAME_CHARS = 60
 _SHOWN_FILE_CHARS = 40
@@ -45,9 +45,9 @@ def check_name(text: str) -> str:
     return name
 
 
-def job_id(name: str, tag: str, first: int) -> JobId:
+def job_id(name: str, tag: str, first: int) -> str:
     """The id of the job whose first row is number `first`, from 1, of the content `tag`."""
-    return check_job_id(f"{_PREFIX}{name}:{tag}:{first:0{_ROW_DIGITS}}")
+    return f"{_PREFIX}{name}:{tag}:{first:0{_ROW_DIGITS}}"
 
 
 def bounds(name: str, tag: str | None = None) -> tuple[str, str]:

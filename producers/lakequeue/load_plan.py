@@ -10,6 +10,8 @@ from dataclasses import dataclass
 from hashlib import blake2b
 from typing import overload
 
+from lakequeue.load_names import check_name, job_id
+
 ROW_BYTES = 8
 _HEAD_BYTES = 4
 _TAG_BYTES = 6
@@ -103,13 +105,32 @@ class Plan(Sequence[Part]):
 
     def tagged(self, tag: str) -> Plan:
         """The same jobs as those of another content."""
-        return Plan(part.tagged(tag) for part in self)
+        plan = Plan()
+        plan.rows, plan._tags, plan._names = self.rows, {tag: 0}, [tag]
+        plan._tag = array("H", bytes(self._tag.itemsize * len(self)))
+        plan._first, plan._rows, plan._digest, plan._head = self._first, self._rows, self._digest, self._head
+        return plan
+
+    @property
+    def is_mixed(self) -> bool:
+        """Whether the jobs were sent with different contents, so that the file alone does not tell how it is cut."""
+        return len(self._names) > 1
+
+    def ids(self, name: str) -> list[str]:
+        """The ids of the jobs of a load."""
+        check_name(name)
+        names = self._names
+        return [job_id(name, names[tag], first) for tag, first in zip(self._tag, self._first, strict=True)]
+
+    def rows_of(self, wanted: Sequence[int]) -> int:
+        """The rows of those jobs for which `wanted` is 1."""
+        return sum(rows for rows, is_wanted in zip(self._rows, wanted, strict=True) if is_wanted)
 
     def content_tag(self, content: str) -> str:
-        """The tag of a content that is cut like this."""
+        """The tag of those jobs of a content that have none yet: with another cut it is another one."""
         digest = blake2b(content.encode(), digest_size=_TAG_BYTES)
-        for part in self:
-            digest.update(struct.pack("<L", part.rows))
+        for tag, first, rows in zip(self._tag, self._first, self._rows, strict=True):
+            digest.update(struct.pack("<QL", first, rows) + self._names[tag].encode())
         return digest.hexdigest()
 
     def stored(self) -> bytes:

@@ -2,23 +2,28 @@
 
 from __future__ import annotations
 
-from collections.abc import Sequence
+from collections.abc import Callable, Sequence
 
 from lakequeue.load_names import after, job_id
 from lakequeue.load_plan import Plan
-from lakequeue.table_probe import ProbeFailed, Range, TableProbe
+from lakequeue.table_probe import ProbeFailed, Range
 
 MOST_READS = 1_000
 """More are not sent for one load: what is asked for is then too scattered to be found so."""
 
 AT_ONCE = 32
 
+Counts = Callable[[Sequence[Range]], Sequence[int]]
+
 Run = tuple[int, int]
 """Jobs of a plan by index, the end excluded; their ids are neighbours."""
 
 
-def present(probe: TableProbe, name: str, plan: Plan, asked: Sequence[int]) -> set[int]:
+def present(counts: Counts, name: str, plan: Plan, asked: Sequence[int]) -> set[int]:
     """Those of the jobs `asked` for, by index in ascending order, that have rows in the table.
+
+    Args:
+        counts: gives how many rows there are in each of some ranges.
 
     Raises:
         ProbeFailed: the table cannot be looked into, or it would take too many reads.
@@ -33,7 +38,7 @@ def present(probe: TableProbe, name: str, plan: Plan, asked: Sequence[int]) -> s
             raise ProbeFailed(
                 f"rows of this load are in the table in too many pieces: {MOST_READS:,} reads did not find all"
             )
-        for (start, end), count in zip(some, probe.counts([_range(name, plan, run) for run in some]), strict=True):
+        for (start, end), count in zip(some, counts([_range(name, plan, run) for run in some]), strict=True):
             if not count:
                 continue
             if end - start == 1 or count == sum(part.rows for part in plan[start:end]):

@@ -59,7 +59,7 @@ def sources(
         states=states,
         look=look,
         rows_of=lambda tag: probe.counts([bounds(name, tag)])[0],
-        present=lambda plan, asked: present(probe, name, plan, asked),
+        present=lambda plan, asked: present(probe.counts, name, plan, asked),
         rows=rows,
         last=last,
         unproved=unproved,

@@ -161,7 +161,9 @@ def test_rows_that_were_deleted_are_not_loaded_again_unless_asked_for(
     path = write(tmp_path / "orders.csv", rows(1, 25))
     load(path, "--wait")
     sql(system.warehouse, f"DELETE FROM {table} WHERE id <= 15")
-    assert "0 new, 3 known already" in load(path).stderr
+    known = load(path).stderr
+    assert "0 new, 3 known already" in known
+    assert "15 rows of this load are not in" in known
     break_results(system.queue, table)
     sql(system.warehouse, f"DELETE FROM {table} WHERE id > 15")
     refused = load(path, code=1)
