@@ -72,6 +72,25 @@ def test_large_jobs_of_many_tables_at_once_stay_within_a_worker_s_memory(
     assert peak_mb(worker) < 512
 
 
+def test_large_messages_that_are_no_jobs_are_taken_away_a_few_at_a_time(
+    queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse, redis_url: str
+) -> None:
+    """They fill no statement, however many there are: what is held of them at once is bounded by itself."""
+    lane, partition = keys.lane_of("write", TABLE), keys.partition_of(TABLE)
+    count = 60
+    with redis.Redis.from_url(redis_url) as client:
+        for i in range(count):
+            client.rpush(keys.jobs(lane), b"%06d" % i + b"x" * LARGE)
+        client.zadd(keys.first_turns("w", partition), {lane: 1})
+        last = queue.enqueue(job(0))
+        before = sent(client)
+        worker = start_worker()
+        assert last.result(timeout=60).count == 1
+        assert client.zcard(keys.DEAD_INDEX) == count
+        assert (sent(client) - before) / (count * LARGE) < 2
+    assert peak_mb(worker) < 400
+
+
 def test_a_new_table_begins_behind_thousands_that_wait(
     queue: Queue, start_worker: StartWorker, warehouse: LocalWarehouse, redis_url: str
 ) -> None:
