@@ -72,11 +72,11 @@ def hold(system: System, app: Celery, table: str) -> AsyncResult:
     return held_write(system, app, table, 1)
 
 
-def held_write(system: System, app: Celery, table: str, row: int) -> AsyncResult:
+def held_write(system: System, app: Celery, table: str, row: int, **options: Any) -> AsyncResult:
     """Write a row to a table that is there, and keep the statement under way."""
     match = f"INSERT.*{table[-12:]}"
     system.warehouse.fault({"on": "ExecuteStatement", "match": match, "times": 1, "action": "hold"})
-    running = write(app, table, row)
+    running = write(app, table, row, **options)
     until(lambda: system.warehouse.held() == 1, "a statement is under way")
     return running
 

@@ -83,7 +83,7 @@ class Door:
         now = datetime.now(UTC)
         if unread:
             return self._drop(name, Unread(*unread), now)
-        left = [admission(message, now, most_job_bytes=self._most_job_bytes) for message in messages]
+        left = admitted(messages, now, most_job_bytes=self._most_job_bytes)
         while left:
             answers = self._send(name, left)
             if not answers:
@@ -142,3 +142,15 @@ class Door:
 
     def _move_due(self) -> int:
         return int(self._due(keys=[], args=[f"{time.time():.6f}", DUE_AT_ONCE]))
+
+
+def admitted(messages: Sequence[bytes], now: datetime, *, most_job_bytes: int) -> list[Admission]:
+    """What becomes of the first messages, so many that it is not much more than `CHUNK_BYTES`: compressed ones grow."""
+    found: list[Admission] = []
+    size = 0
+    for message in messages:
+        if size >= CHUNK_BYTES:
+            break
+        found.append(admission(message, now, most_job_bytes=most_job_bytes))
+        size += found[-1].size
+    return found

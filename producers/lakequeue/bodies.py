@@ -16,7 +16,7 @@ from typing import Any
 from lakequeue.json_text import read_arguments
 from lakequeue.problems import quoted
 
-MAX_BODY_BYTES = 16_000_000
+MAX_BODY_BYTES = 8_000_000
 """Bytes that a compressed body may have once it is decompressed."""
 
 _PLAIN = (None, "application/json")

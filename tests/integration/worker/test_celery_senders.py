@@ -14,7 +14,7 @@ from celery import Celery
 from celery.exceptions import TaskRevokedError
 from lakequeue import JobFailed, keys
 
-from tests.fix_celery_app import celery_app, close, fields, write
+from tests.fix_celery_app import celery_app, close, fields, held_write, write
 from tests.fix_system import System
 from tests.support import ids, sql, until
 
@@ -36,6 +36,12 @@ def sender(system: System) -> Iterator[Sender]:
         close(each)
 
 
+def made(app: Celery, table: str) -> str:
+    """The table, once it is there."""
+    write(app, table, 0).get(timeout=30)
+    return table
+
+
 @pytest.mark.parametrize("job_id", ["orders/2024/{}", "größe@shop-{}", "x" * 200 + "{}"], ids=["slashes", "ü", "long"])
 def test_an_id_of_visible_characters_is_a_jobs_id_everywhere(
     system: System, app: Celery, table: str, job_id: str
@@ -45,6 +51,29 @@ def test_an_id_of_visible_characters_is_a_jobs_id_everywhere(
     assert [row[0] for row in sql(system.warehouse, f"SELECT _job_id FROM {table}")] == [job_id]
     history = system.queue.operations.history(job_id)
     assert (history.id, str(history.state)) == (job_id, "SUCCESS")
+
+
+def test_a_job_of_any_id_is_tried_again_cancelled_and_replayed(system: System, app: Celery, table: str) -> None:
+    name = f"größe/{uuid4().hex}@shop#%?"
+    running = held_write(system, app, made(app, table), 1, task_id=f"{name}/1")
+    waiting, cancelled = (write(app, table, n, task_id=f"{name}/{n}") for n in (2, 3))
+    later = f"{table}_later"
+    bad = app.send_task("records.write", kwargs={"table": later, "data": [{"id": 4}]}, task_id=f"{name}/bad")
+    until(lambda: {waiting.state, cancelled.state} == {"QUEUED"}, "they wait")
+    app.control.revoke(cancelled.id)
+    until(lambda: cancelled.state == "REVOKED", "it is cancelled")
+    error = {"action": "error", "error_class": "DELTA_CONCURRENT_APPEND", "sqlstate": "2D521"}
+    system.warehouse.fault({"on": "ExecuteStatement", "match": f"INSERT.*{table[-12:]}", "times": 2, **error})
+    system.warehouse.release()
+    assert running.get(timeout=30)["count"] == waiting.get(timeout=30)["count"] == 1
+    with pytest.raises(JobFailed, match="does not exist"):
+        bad.get(timeout=30)
+    assert system.queue.dead_letters.get(bad.id).id == bad.id
+    made(app, later)
+    replayed = system.queue.dead_letters.replay(bad.id)
+    assert (replayed.id, replayed.result(timeout=30).count) == (f"{name}/bad.replay1", 1)
+    rows = [sql(system.warehouse, f"SELECT _job_id FROM {each} WHERE id > 0 ORDER BY id") for each in (table, later)]
+    assert [row[0] for some in rows for row in some] == [running.id, waiting.id, replayed.id]
 
 
 def test_an_id_that_is_not_taken_fails_under_itself(

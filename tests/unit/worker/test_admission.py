@@ -22,6 +22,7 @@ from lakequeue.identifiers import check_job_id
 from lakequeue.jobs import parse_job
 
 from worker.admission import Admission, admission, conflict
+from worker.door import CHUNK_BYTES, admitted
 from worker.signatures import with_ids
 
 NOW = datetime(2030, 1, 31, 12, tzinfo=UTC)
@@ -157,7 +158,7 @@ def test_a_compressed_body_is_read(compression: str) -> None:
 @pytest.mark.parametrize("compression", ["application/x-gzip", "application/zstd"])
 def test_a_body_that_grows_beyond_the_bound_fails_and_is_not_read(compression: str) -> None:
     found = admission(compressed(compression, job(data=[{"id": "x" * MAX_BODY_BYTES}])), NOW)
-    assert failure(found)[1].startswith("the arguments are larger than 16,000,000 bytes: send the rows in several jobs")
+    assert failure(found)[1].startswith("the arguments are larger than 8,000,000 bytes: send the rows in several jobs")
 
 
 @pytest.mark.parametrize("compression", [*COMPRESSIONS, "application/x-new"])
@@ -294,3 +295,10 @@ def test_the_sender_of_a_message_with_too_many_objects_is_told_so(inside: bool) 
     found = admission(b"{" + (b"" if inside else b'"x": ' + many + b", ") + rest, NOW)
     assert (found.verdict, found.id, found.letter_id) == ("bad", "a-1", "a-1")
     assert "objects and lists" in found.record
+
+
+def test_compressed_messages_are_taken_in_few_at_a_time() -> None:
+    raw = compressed("application/x-gzip", job(data=[{"id": "x" * 500_000}]))
+    found = admitted([raw] * 200, NOW, most_job_bytes=900_000)
+    assert {each.verdict for each in found} == {"job"}
+    assert CHUNK_BYTES <= sum(each.size for each in found) < CHUNK_BYTES + 1_000_000
