@@ -55,7 +55,7 @@ def insert(
     return step
 
 
-def read(table_fields: str = "*", **fields: object) -> Step:
+def read(table_fields: str | Sequence[str] = "*", **fields: object) -> Step:
     def step(table: Table) -> Statement:
         job = Read.model_validate({"table": str(table.name), "columns": table_fields, "limit": 1000, **fields})
         return statements.select(table, job, statements.read_columns(table, job))
@@ -350,4 +350,39 @@ NAMES = Story(
     },
 )  # fmt: skip
 
-STORIES = (APPEND, READS, MERGES, CONSTRAINTS, CHARS, PLAIN, WIDE, MISSING, NAMES)
+ALIASES = Story(
+    "aliases",
+    made({"t": "INT", "s": "STRUCT<op: STRING, k0: INT>", "k": "STRUCT<r: INT, i: INT>", "j": "STRUCT<id: STRING>",
+          "g": "STRUCT<written: INT>", "op": "STRING", "mask": "INT", "_lakequeue_total": "INT", "i": "INT",
+          "r": "INT"}),
+    {
+        "filled": insert("t,s,op,_lakequeue_total,i", [["1", '{"op":"D","k0":"9"}', "D", "3", "7"],
+                                                        ["2", None, "U", "1", "8"], ["3", None, None, "2", "9"]]),
+        "by what is called as the total": read("t,_lakequeue_total", order_by="_lakequeue_total desc"),
+        "counted": count_keys("t", ("1",), ("2",), ("9",)),
+        "counted by others": count_keys("i,op", ("7", "D"), ("8", "U")),
+        "merged": merge("t", update("1", op="x", mask="5"), remove("2", soft=True), stamp=STAMP + 10),
+        "guarded": merge("t", update("3", op="y"), stamp=STAMP + 20, guarded=True),
+        "guarded again": merge("t", update("3", op="z"), stamp=STAMP + 20, guarded=True),
+        "looked up": lambda table: statements.find_jobs(table, ["j0"]),
+        "all rows": "SELECT t, s, op, mask, `_lakequeue_total` FROM {t} ORDER BY t",
+    },
+)  # fmt: skip
+
+MAPPED = Story(
+    "mapped",
+    "CREATE TABLE {t} (`Order ID` INT, `Unit Price ($)` DECIMAL(10,2), `a.b` STRING, `{=};` STRING, "
+    "updated_at TIMESTAMP, _job_id STRING) USING DELTA TBLPROPERTIES ('delta.columnMapping.mode' = 'name')",
+    {
+        "filled": insert("order id,unit price ($),a.b,{=};", [["1", "9.90", "x", "y"], ["2", "1.10", None, "z"]]),
+        "read": read(
+            ["Order ID", "{=};"], order_by=["Unit Price ($) desc"], filters=_filters(("Unit Price ($)", ">", 1))
+        ),
+        "counted": count_keys("order id,{=};", ("1", "y"), ("3", "y")),
+        "merged": merge("order id", update("1", **{"unit price ($)": "2.00", "a.b": "new"}), add(**{"order id": "3"})),
+        "all rows": "SELECT `Order ID`, `Unit Price ($)`, `a.b` FROM {t} ORDER BY `Order ID`",
+        "without the property": "CREATE TABLE {s}.unmapped (`Order ID` INT)",
+    },
+)
+
+STORIES = (APPEND, READS, MERGES, CONSTRAINTS, CHARS, PLAIN, WIDE, MISSING, NAMES, ALIASES, MAPPED)
