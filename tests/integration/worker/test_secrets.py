@@ -166,7 +166,7 @@ def drive(queue: Queue, client: redis.Redis, warehouse: LocalWarehouse, worker: 
     assert ends(write(row("check", note=planted("check") * 9))) == "DELTA_VIOLATE_CONSTRAINT_WITH_VALUES"
     refused = queue.write(strict, [{"id": None, "note": planted("null")}])
     assert ends(refused) in ("INVALID_JOB", "DELTA_NOT_NULL_CONSTRAINT_VIOLATED")
-    for error_class, sqlstate in (("CAST_INVALID_INPUT", "22018"), ("NEVER_HEARD_OF", "XX000")):
+    for error_class, sqlstate in (("CAST_INVALID_INPUT", "22018"), ("NEVER_HEARD_OF", "22999")):
         said = f"The value '{planted('said')}' cannot be cast"
         fault = {"action": "error", "error_class": error_class, "sqlstate": sqlstate, "message": said}
         warehouse.fault({**fault, "match": "INSERT", "times": 1})
