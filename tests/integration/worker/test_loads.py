@@ -13,7 +13,8 @@ from pathlib import Path
 from typing import Any
 
 import pytest
-from lakequeue import Queue
+import redis
+from lakequeue import keys
 
 from tests.fix_cli import command, lines, read_until
 from tests.fix_localwarehouse import LocalWarehouse
@@ -78,12 +79,17 @@ def once(*spans: tuple[int, int]) -> Counter[int]:
     return Counter(n for first, last in spans for n in range(first, last + 1))
 
 
-def break_results(queue: Queue, table: str) -> None:
+def forget_results(system: System, table: str) -> None:
     """What a day does: the records of finished jobs are gone."""
-    client = queue._redis
-    for key in client.scan_iter("celery-task-meta-*", count=1000):
-        if f'"table":"{table}"'.encode() in (client.get(key) or b""):
-            client.delete(key)
+    with redis.Redis.from_url(system.redis.url) as client:
+        for key in client.scan_iter("celery-task-meta-*", count=1000):
+            if f'"table":"{table}"'.encode() in (client.get(key) or b""):
+                client.delete(key)
+
+
+def forget_load(system: System, file: str) -> None:
+    with redis.Redis.from_url(system.redis.url) as client:
+        client.delete(*client.scan_iter(keys.loaded(file) + "*"))
 
 
 def test_a_file_that_is_loaded_again_adds_nothing_today_or_when_its_jobs_are_forgotten(
@@ -94,7 +100,7 @@ def test_a_file_that_is_loaded_again_adds_nothing_today_or_when_its_jobs_are_for
     again = load(path, "--wait")
     assert "0 new, 10 known already" in again.stderr
     assert "10 jobs succeeded, 0 failed" in again.stderr
-    break_results(system.queue, table)
+    forget_results(system, table)
     later = load(path, "--wait")
     assert "0 new, 10 known already" in later.stderr
     assert "10 jobs succeeded, 0 failed" in later.stderr
@@ -135,7 +141,7 @@ def test_a_bad_row_that_is_taken_out_moves_the_others_and_doubles_none(
     load(path, "--wait", "--no-create", code=1)
     del given[34]
     write(path, given)
-    break_results(system.queue, table)
+    forget_results(system, table)
     load(path, "--wait", "--no-create")
     assert ids(system, table) == once((1, 34), (36, 95))
 
@@ -164,7 +170,7 @@ def test_rows_that_were_deleted_are_not_loaded_again_unless_asked_for(
     known = load(path).stderr
     assert "0 new, 3 known already" in known
     assert "15 rows of this load are not in" in known
-    break_results(system.queue, table)
+    forget_results(system, table)
     sql(system.warehouse, f"DELETE FROM {table} WHERE id > 15")
     refused = load(path, code=1)
     assert "none of its rows are in" in refused.stderr
@@ -201,7 +207,7 @@ def test_of_a_file_that_has_grown_the_new_rows_are_loaded(
         grown = load(path, "--wait")
         assert "are the same and are left out" in grown.stderr
         assert ids(system, table) == once((1, last))
-    break_results(system.queue, table)
+    forget_results(system, table)
     assert "0 new" in load(path).stderr
     shorter = load(write(path, rows(1, 26)))
     assert "with 18 rows more" in shorter.stderr
@@ -232,13 +238,12 @@ def test_a_load_that_redis_forgot_altogether_is_found_in_the_table(
 ) -> None:
     path = write(tmp_path / "orders.csv", rows(1, 95))
     load(path, "--wait")
-    break_results(system.queue, table)
+    forget_results(system, table)
     sql(system.warehouse, f"DELETE FROM {table} WHERE id BETWEEN 31 AND 60")
-    client = system.queue._redis
-    client.delete(*client.scan_iter("lakequeue:loaded:orders.csv*"))
+    forget_load(system, "orders.csv")
     assert "3 new, 7 known already" in load(path, "--wait").stderr
     assert ids(system, table) == once((1, 95))
-    client.delete(*client.scan_iter("lakequeue:loaded:orders.csv*"))
+    forget_load(system, "orders.csv")
     assert "95 rows of another orders.csv" in load(write(path, rows(1, 96)), code=1).stderr
 
 
@@ -277,19 +282,20 @@ def test_a_table_without_job_ids_is_said_to_be_beyond_checking(
     path = write(tmp_path / "orders.csv", rows(1, 25))
     assert "has no _job_id" in load(path).stderr
     assert "3 jobs succeeded" in load(path, "--wait").stderr
-    break_results(system.queue, table)
+    forget_results(system, table)
     assert "0 new, 3 known already" in load(path).stderr  # a load that was waited for is known to have succeeded
     other = write(tmp_path / "others.csv", rows(26, 30))
     load(other)
     system.queue.job(job_ids(system, "others.csv")[0]).result(timeout=30)
-    break_results(system.queue, table)
+    forget_results(system, table)
     assert "has no _job_id, so its rows cannot be looked up" in load(other, code=1).stderr
     assert ids(system, table) == once((1, 30))
 
 
 def job_ids(system: System, file: str) -> list[str]:
-    found = system.queue._redis.scan_iter(f"celery-task-meta-load:{file}*", count=1000)
-    return sorted(key.decode().removeprefix("celery-task-meta-") for key in found)
+    with redis.Redis.from_url(system.redis.url) as client:
+        found = client.scan_iter(keys.record(f"load:{file}*"), count=1000)
+        return sorted(key.decode().removeprefix(keys.record("")) for key in found)
 
 
 def test_a_waiting_load_tells_the_outcome_of_a_replay_in_the_place_of_the_failed_job(
@@ -316,7 +322,7 @@ def test_a_waiting_load_tells_the_outcome_of_a_replay_in_the_place_of_the_failed
     assert "3 jobs succeeded, 0 failed" in told
     assert first.result(timeout=30).count == 10
     assert "3 jobs succeeded, 0 failed" in load(path, "--wait").stderr
-    break_results(system.queue, table)
+    forget_results(system, table)
     assert "0 new, 3 known already" in load(path, "--wait").stderr
     assert ids(system, table) == once((1, 25))
 
@@ -332,7 +338,7 @@ def test_a_replay_that_fails_again_is_what_a_waiting_load_tells(
     system.queue.dead_letters.replay(str(failed["id"]))
     (again,) = lines(load(path, "--wait", code=1).stdout)
     assert again["id"] == f"{failed['id']}.replay1"
-    break_results(system.queue, table)  # the letter stays
+    forget_results(system, table)  # the letter stays
     (later,) = lines(load(path, "--wait", code=1).stdout)
     assert later["id"] == again["id"]
     system.warehouse.clear_faults()
@@ -359,3 +365,20 @@ def test_without_a_worker_a_load_says_so_and_can_go_on_unchecked(redis_url: str,
     assert "--no-check" in refused.stderr
     for new in ("3 new", "0 new"):
         assert new in load(path, "--no-check").stderr
+
+
+def test_a_load_that_was_killed_goes_on_where_it_was(
+    start_process: Start, start_worker: StartWorker, warehouse: LocalWarehouse, redis_url: str, tmp_path: Path
+) -> None:
+    environ = {"LAKEQUEUE_REDIS_URL": redis_url}
+    path = write(tmp_path / "orders.csv", rows(1, 95))
+    arguments = command("load", str(path), "--table", "shop.sales.killed", "--rows-per-job", "10", "--no-check")
+    with start_process(arguments, environ | {"LAKEQUEUE_MAX_QUEUE_LENGTH": "4"}) as process:
+        assert process.stderr
+        read_until(process.stderr, "waiting until workers make room")
+        process.kill()
+    load = loading(environ, "shop.sales.killed")
+    assert "6 new, 4 known already" in load(path, "--no-check").stderr
+    start_worker()
+    assert "10 jobs succeeded, 0 failed" in load(path, "--wait").stderr
+    assert sql(warehouse, "SELECT count(*), count(DISTINCT id) FROM shop.sales.killed")[0][:2] == (95, 95)
