@@ -1,5 +1,6 @@
 """Enqueue write, update, delete and read jobs on Databricks Unity Catalog tables."""
 
+from lakequeue import unpickled
 from lakequeue.client import Queue
 from lakequeue.dead_letters import DeadLetters, Page, Replay, Selection
 from lakequeue.definitions import SchemaColumn
@@ -24,6 +25,8 @@ from lakequeue.letters import DeadLetter
 from lakequeue.outcomes import ReadResult, Receipt, Status, WriteResult
 from lakequeue.selection import Filter, OrderBy
 from lakequeue.settings import Settings
+
+unpickled.register()
 
 __all__ = [
     "DeadLetter",

@@ -2,12 +2,10 @@
 
 from __future__ import annotations
 
-import copyreg
-import os
 import time
 from collections.abc import Iterable, Iterator, Mapping, Sequence
 from datetime import UTC, datetime
-from functools import cached_property, lru_cache
+from functools import cached_property
 from math import isnan
 from typing import TYPE_CHECKING, Any, Literal, overload
 from uuid import uuid4
@@ -391,33 +389,3 @@ def checked_seconds(given: float, what: str) -> float:
 def _build(model: type[Job], fields: dict[str, Any]) -> Job:
     kind = model.__name__.lower()
     return parse_job({"kind": kind, **fields})
-
-
-class _QueueOfEnvironment:
-    """What unpickled handles ask: the queue of `LAKEQUEUE_REDIS_URL`, opened when the first of them asks."""
-
-    def record(self, job_id: str) -> dict[str, Any]:
-        return self._open().record(job_id)
-
-    def wait(self, job_id: str, timeout_s: float | None = None) -> dict[str, Any]:
-        return self._open().wait(job_id, timeout_s)
-
-    def _open(self) -> Queue:
-        url = os.environ.get("LAKEQUEUE_REDIS_URL")
-        if not url:
-            raise InvalidArgument(
-                "this handle was unpickled and knows no queue: bind it by queue.job(handle), or set LAKEQUEUE_REDIS_URL"
-            )
-        return _queue_of(url)
-
-
-@lru_cache(maxsize=4)
-def _queue_of(url: str) -> Queue:
-    return Queue(url)
-
-
-def _unpickled(job_id: str, known: bool) -> Handle:
-    return Handle(_QueueOfEnvironment(), job_id, known=known)
-
-
-copyreg.pickle(Handle, lambda handle: (_unpickled, (handle.id, handle.known)))
