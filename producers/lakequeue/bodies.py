@@ -36,8 +36,8 @@ def read_body(envelope: Mapping[str, Any]) -> Any:
     """The JSON value in the body of kombu's envelope.
 
     Raises:
-        UnreadableBody: it is in another form than JSON, or in a compression that cannot be read here.
-        ValueError: its JSON, base64 or compressed bytes are broken.
+        UnreadableBody: it is in another form than JSON, or its base64 or compression cannot be read here.
+        ValueError: its JSON is broken.
     """
     return read_arguments(body_text(envelope))
 
@@ -50,7 +50,10 @@ def body_text(envelope: Mapping[str, Any]) -> str | bytes:
         raise UnreadableBody(f'the arguments are in {kind}, and only JSON is read: set task_serializer = "json"')
     body: str | bytes = envelope["body"]
     if (envelope.get("properties") or {}).get("body_encoding") == "base64":
-        body = b64decode(body, validate=True)
+        try:
+            body = b64decode(body, validate=True)
+        except ValueError as exc:
+            raise UnreadableBody("the body of the message is no base64, though body_encoding says so") from exc
     compression = (envelope.get("headers") or {}).get("compression")
     if not compression:
         return body

@@ -24,7 +24,7 @@ def rows_handed_on(op: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> l
     rows: list[Any] = []
     if op != "write":
         msg = "takes no positional argument; in a chain or link, an immutable signature, .si(...), takes none"
-        problems.add("positional", (), f"a {op} {msg}")
+        problems.add("positional", (), f"{_with_article(op)} {msg}")
     elif len(args) > 1:
         problems.add("positional", (), f"a write takes one positional argument, its rows, not {len(args)}")
     elif "data" in kwargs:
@@ -34,8 +34,12 @@ def rows_handed_on(op: str, args: Sequence[Any], kwargs: Mapping[str, Any]) -> l
         msg = "is no row and no list of rows; an immutable signature, .si(...), takes none"
         problems.add("wrong_type", ("data",), f"what was handed on {msg}")
     if problems:
-        raise problems.as_invalid_job(f"a {op}")
+        raise problems.as_invalid_job(_with_article(op))
     return rows
+
+
+def _with_article(op: str) -> str:
+    return f"an {op}" if op == "update" else f"a {op}"
 
 
 def _gather(given: Any, rows: list[Any]) -> bool:

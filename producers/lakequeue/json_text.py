@@ -22,18 +22,23 @@ def read_json(text: str | bytes | bytearray) -> JsonValue:
     """
     try:
         value: JsonValue = json.loads(text, parse_float=_finite, object_pairs_hook=_without_repeats)
-    except json.JSONDecodeError as exc:
-        msg = f"no JSON: {exc.msg} at character {exc.pos + 1}"
-        raise _bad_json(msg) from None
-    except _Refused as exc:
-        raise _bad_json(str(exc)) from None
-    except UnicodeDecodeError:
-        raise _bad_json("no JSON: the bytes are no UTF-8") from None
-    except ValueError:  # sys.get_int_max_str_digits
-        raise _bad_json("a whole number of thousands of digits") from None
-    except RecursionError:
-        raise _bad_json("nested too deep") from None
+    except (ValueError, RecursionError) as exc:
+        raise _bad_json(why_not_read(exc)) from None
     return value
+
+
+def why_not_read(exc: ValueError | RecursionError) -> str:
+    """What is wrong with JSON that a decoder refused; never a value of it."""
+    match exc:
+        case json.JSONDecodeError():
+            return f"no JSON: {exc.msg} at character {exc.pos + 1}"
+        case _Refused():
+            return str(exc)
+        case UnicodeDecodeError():
+            return "no JSON: the bytes are no UTF-8"
+        case RecursionError():
+            return "nested too deep"
+    return "a whole number of thousands of digits"  # sys.get_int_max_str_digits
 
 
 def read_message(text: str | bytes) -> Any:

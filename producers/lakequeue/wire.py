@@ -26,7 +26,7 @@ from lakequeue.handed_on import rows_handed_on
 from lakequeue.headers import ids_of, moment_of, text_of, time_of, whole_of
 from lakequeue.identifiers import TableName
 from lakequeue.jobs import Job, Values, parse_job
-from lakequeue.json_text import TooManyParts, read_message
+from lakequeue.json_text import TooManyParts, read_message, why_not_read
 from lakequeue.keys import Lane, Partition, lane_of, partition_of
 
 Op = Literal["write", "update", "delete", "read"]
@@ -236,12 +236,14 @@ def parse(message: bytes) -> Received:
         body = read_body(envelope)
         if isinstance(body, dict):
             headers, body = _of_protocol_1(headers, body)
-        args, kwargs, embed = body
         job_id, task = headers["id"], headers["task"]
     except (UnreadableBody, TooManyParts) as exc:
         raise NotAMessage(str(exc)) from exc
-    except (ValueError, KeyError, TypeError, AttributeError, RecursionError) as exc:
-        raise NotAMessage(f"not a Celery message in JSON, of protocol 2 or 1: {type(exc).__name__}") from exc
+    except (ValueError, LookupError, TypeError, AttributeError, RecursionError) as exc:
+        raise NotAMessage(f"not a Celery message in JSON, of protocol 2 or 1: {_why(exc)}") from exc
+    if not isinstance(body, list) or len(body) != 3:
+        raise NotAMessage("the body of a message is a list of args, kwargs and what follows")
+    args, kwargs, embed = body
     if not isinstance(job_id, str):
         raise NotAMessage("a task id is text: give task_id=str(…), such as str(uuid4())")
     if not isinstance(kwargs, dict) or not isinstance(args, list):
@@ -273,6 +275,15 @@ def parse(message: bytes) -> Received:
         naive_is_utc=headers.get("utc") is True,
         values="python" if headers.get("values") == "python" else "json",
     )
+
+
+def _why(exc: Exception) -> str:
+    match exc:
+        case KeyError():
+            return f"{exc.args[0]} is missing"
+        case ValueError() | RecursionError():
+            return why_not_read(exc)
+    return "its parts are of other types"
 
 
 def _of_protocol_1(headers: dict[str, Any], body: dict[str, Any]) -> tuple[dict[str, Any], list[Any]]:

@@ -57,6 +57,7 @@ def test_without_the_password_every_path_is_closed(flower: Flower) -> None:
             for method in METHODS:
                 assert flower.status(path, method=method, open_=True) == 401, f"{method} {path}"
         assert flower.status(a_path(pattern), login="ann:wrong") == 401, pattern
+    assert flower.status("/tasks", login="ann:wröng") == 401
 
 
 def test_what_is_open_says_nothing_of_jobs(flower: Flower) -> None:
@@ -155,11 +156,12 @@ def test_a_login_without_user_or_password_is_found(logins: str, wrong: list[int]
 @pytest.mark.parametrize(
     ("options", "environ", "told"),
     [
-        ([], {"FLOWER_BASIC_AUTH": "ann:hush,admin:"}, "the password of FLOWER_BASIC_AUTH"),
+        ([], {"FLOWER_BASIC_AUTH": "ann:hush,admin:"}, "the user or the password of FLOWER_BASIC_AUTH"),
+        ([], {"FLOWER_BASIC_AUTH": "ann:hush,zoë:hush"}, "are in ASCII"),
         (["--basic-auth=hush"], {}, "wrong is number 1 of 1"),
         (["--conf=/no/such/conf.py"], {}, "there is no configuration file /no/such/conf.py"),
     ],
-    ids=["environment", "option", "no file"],
+    ids=["environment", "not ASCII", "option", "no file"],
 )
 def test_a_login_that_is_none_ends_it_with_one_line(
     redis_url: str, options: list[str], environ: dict[str, str], told: str

@@ -50,8 +50,13 @@ def _check_password() -> None:
     if wrong := wrong_logins(given):
         places = ", ".join(map(str, wrong))
         sys.exit(
-            "flower: the password of FLOWER_BASIC_AUTH (or --basic-auth) is missing: give user:password, with commas "
-            f"between several; wrong is number {places} of {len(given)}"
+            "flower: the user or the password of FLOWER_BASIC_AUTH (or --basic-auth) is missing: give user:password, "
+            f"with commas between several; wrong is number {places} of {len(given)}"
+        )
+    if not all(each.isascii() for each in given):
+        sys.exit(
+            "flower: a user and a password of FLOWER_BASIC_AUTH (or --basic-auth) are in ASCII, since Flower compares "
+            "no other characters: choose others"
         )
     if not given and not options.auth:
         given = ["lakequeue:" + secrets.token_urlsafe(12)]

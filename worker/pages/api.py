@@ -27,7 +27,10 @@ class Closed:
     """Nothing answers before the password is checked, not even that there is no such page."""
 
     def prepare(self) -> Any:
-        _ = self.current_user  # type: ignore[attr-defined]  # raises 401
+        try:
+            _ = self.current_user  # type: ignore[attr-defined]  # raises 401
+        except TypeError as exc:  # hmac.compare_digest takes text in ASCII only
+            raise web.HTTPError(401) from exc
         return super().prepare()  # type: ignore[misc]
 
 
