@@ -5,6 +5,8 @@ from __future__ import annotations
 from collections.abc import Mapping, Sequence
 from dataclasses import dataclass
 
+from lakequeue.jobs import Job, Write
+
 from tasks import merges, statements
 from tasks.fold import Folded, Found, fold
 from tasks.prepared import Addition, Change, Key, Prepared, Removal, insert_fragment, key_of, size_of
@@ -54,6 +56,18 @@ class Gathering:
             self._key_columns = candidate.key_columns
         self.jobs.append(candidate)
         return True
+
+    def mixes_numbers(self, candidate: Prepared, job: Job) -> bool:
+        """Whether one statement of it and the jobs before it gives a number in some new rows, and in others NULL, where
+        a column that counts up would have a number of its own."""
+        if self.table is None or not isinstance(candidate, Addition) or not isinstance(job, Write):
+            return False
+        given = self.table.numbers.intersection(candidate.columns)
+        short = (row for row in job.data if len(row) < len(candidate.columns))
+        if given and any(given.difference(name.lower() for name in row) for row in short):
+            return True
+        last = next((each for each in reversed(self.jobs) if isinstance(each, Addition)), None)
+        return last is not None and given != self.table.numbers.intersection(last.columns)
 
     def _belongs(self, candidate: Prepared) -> bool:
         last = self.jobs[-1]

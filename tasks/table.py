@@ -78,6 +78,12 @@ class Table:
         """Columns that refuse NULL and that a job has to give."""
         return tuple(c for c in self.columns if not (c.nullable or c.has_default) and c.name.lower() not in self.audit)
 
+    @cached_property
+    def numbers(self) -> frozenset[str]:
+        """Columns that may count up without its being known: only a BIGINT can be an identity column."""
+        found = (column for column in self.columns if column.type.sql == "BIGINT" and not column.has_default)
+        return frozenset(column.name.lower() for column in found) - self.audit
+
 
 def ordinary(table: Table) -> list[str]:
     """Of its columns of audit columns' names those that are none, a phrase each with why."""

@@ -166,7 +166,7 @@ class Planner:
         try:
             return prepare(job_id, job, plan.table)
         except InvalidJob:
-            if (filled := self._tables.filled(plan.table)) is None:
+            if not plan.table.required or (filled := self._tables.filled(plan.table)) is None:
                 raise
             plan.table = filled
             return prepare(job_id, job, filled)
@@ -186,10 +186,12 @@ class Planner:
         gathering.table = table
         try:
             prepared = prepare(entry.member.id, job, table)
+            fresh = self._tables.filled(table) if gathering.mixes_numbers(prepared, job) else None
         except InvalidJob:
-            fresh = self._tables.changed(table) or self._tables.filled(table)
+            fresh = self._tables.changed(table) or (self._tables.filled(table) if table.required else None)
             if fresh is None:
                 raise
+        if fresh is not None:
             if gathering.jobs:
                 raise _TableChanged from None
             gathering.table = fresh

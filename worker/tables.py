@@ -92,13 +92,14 @@ class Tables:
     def filled(self, table: Table) -> Table | None:
         """The table with the columns that it fills in itself, which DESCRIBE does not tell; None if that is no news.
 
-        It is asked for once, when a job leaves out a column that takes no null.
+        It is asked for once, when it matters: a job leaves out a column that takes no null, or some rows of a statement
+        give a number and others do not, or the warehouse refuses the columns of a statement.
 
         Raises:
             StatementFailed: it cannot be told now.
         """
         with self._lock:
-            if not table.required or table in self._filled.get(str(table.name), ()):
+            if table in self._filled.get(str(table.name), ()):
                 return None
         try:
             answer = self._execute(statements.show_create(table.name))

@@ -335,11 +335,13 @@ class WriteLane:
         return self._run(place, second, attempt=frozen.attempt, counts=fresh, told=told)
 
     def _changed(self, place: Place, plan: Plan) -> bool:
-        """Describe the table again. True if it is not what the plan was made for: planning anew can help."""
+        """Describe the table again. True if it is not what the plan was made for, or fills in columns itself that were
+        not known so: planning anew can help."""
         known = plan.table
         self._tables.forget(place.table)
         try:
-            return self._tables.get(place.table) != known
+            table = self._tables.get(place.table)
+            return table != known or self._tables.filled(table) is not None
         except StatementFailed as exc:
             return exc.failure.cause == "missing"
 
