@@ -100,7 +100,10 @@ def _refuse_variable(text: str) -> None:
         ValueProblem: of the kind `bad_name`.
     """
     if "${" in text:
-        raise ValueProblem("bad_name", f"{quoted(text)} holds ${{, where Spark would substitute a variable")
+        msg = (
+            f"{quoted(text)} holds ${{, where Spark would substitute a variable: rename it, or name other columns only"
+        )
+        raise ValueProblem("bad_name", msg)
 
 
 def sql(template: str, **parts: Sql) -> Sql:

@@ -1,5 +1,6 @@
 """What a read selects: its columns, filters and order, each in one canonical form."""
 
+import re
 from collections.abc import Callable, Mapping
 from dataclasses import dataclass
 from typing import Literal, get_args
@@ -7,8 +8,11 @@ from typing import Literal, get_args
 from pydantic import JsonValue
 
 from lakequeue.column_names import check_names, checked_name, listed, refuse_repeats
-from lakequeue.problems import Path, Problems, quoted, suggestion
+from lakequeue.foreign_values import python_equivalent
+from lakequeue.problems import Path, Problems, ValueProblem, quoted, suggestion
 from lakequeue.rows import check_scalar
+
+_PATTERN = re.compile(r"(?:[^\\]|\\[%_\\])*", re.DOTALL)
 
 EVERY_COLUMN = ("*",)
 """What stands for every column but `_job_id`."""
@@ -136,6 +140,10 @@ def _pattern(given: object, loc: Path, problems: Problems) -> JsonValue:
     if not isinstance(given, str):
         problems.add("wrong_type", loc, "LIKE takes text with % and _ in it")
         return None
+    if _PATTERN.fullmatch(given) is None:
+        msg = r"in a pattern a backslash stands before %, _ or another backslash: write \\ for one"
+        problems.add("bad_format", loc, msg)
+        return None
     return _one(given, loc, problems)
 
 
@@ -154,6 +162,11 @@ def _two(given: object, loc: Path, problems: Problems) -> JsonValue:
 
 
 def _values(given: object, loc: Path, problems: Problems, low: int, high: int, msg: str) -> JsonValue:
+    if not isinstance(given, list | tuple):
+        try:
+            given = python_equivalent(given)  # an array of numpy
+        except ValueProblem:
+            given = None
     if not isinstance(given, list | tuple):
         problems.add("wrong_type", loc, msg)
         return None

@@ -7,6 +7,7 @@ from decimal import Decimal
 from math import inf, nan
 from typing import Any
 
+import numpy as np
 import pytest
 from lakequeue import Delete, InvalidJob, JobFailed, JobTimeout, Read, TableName, Update, Write, parse_job
 from lakequeue.columns import AUDIT_COLUMNS
@@ -229,6 +230,15 @@ BAD_FILTERS: dict[str, tuple[dict[str, object], tuple[str, list[str | int]]]] = 
         ("wrong_length", ["filters", 0, "value"]),
     ),
     "LIKE 1": ({"column": "a", "op": "LIKE", "value": 1}, ("wrong_type", ["filters", 0, "value"])),
+    "LIKE with a last backslash": (
+        {"column": "a", "op": "LIKE", "value": "a\\"},
+        ("bad_format", ["filters", 0, "value"]),
+    ),
+    "LIKE with a backslash before a letter": (
+        {"column": "a", "op": "LIKE", "value": "\\\\ \\a"},
+        ("bad_format", ["filters", 0, "value"]),
+    ),
+    "IN of text": ({"column": "a", "op": "IN", "value": "abc"}, ("wrong_type", ["filters", 0, "value"])),
     "IS NULL 1": ({"column": "a", "op": "IS NULL", "value": 1}, ("unexpected_value", ["filters", 0, "value"])),
 }
 
@@ -236,6 +246,17 @@ BAD_FILTERS: dict[str, tuple[dict[str, object], tuple[str, list[str | int]]]] = 
 @pytest.mark.parametrize(("given", "expected"), BAD_FILTERS.values(), ids=BAD_FILTERS)
 def test_a_filter_takes_what_its_op_takes(given: dict[str, object], expected: tuple[str, list[object]]) -> None:
     assert errors({"kind": "read", **TABLE, "filters": [given]}) == [expected]
+
+
+def test_a_pattern_may_escape_what_has_a_meaning_in_it() -> None:
+    pattern = "100\\% a\\_b\n \\\\"
+    assert Read(**TABLE, filters=[{"column": "a", "op": "LIKE", "value": pattern}]).filters[0].value == pattern
+
+
+@pytest.mark.parametrize("op", ["IN", "NOT IN", "BETWEEN"])
+def test_a_filter_takes_an_array_of_numpy_as_a_list(op: str) -> None:
+    job = Read(**TABLE, filters=[{"column": "a", "op": op, "value": np.array([1, 2])}])
+    assert job.filters[0].value == [1, 2]
 
 
 def test_all_filters_together_bind_at_most_240_values() -> None:
