@@ -9,7 +9,9 @@ from lakequeue.columns import Scalar
 from lakequeue.csv_spellings import CANDIDATES, REASONS, WITH_DECIMAL_COMMA
 from lakequeue.csv_types import Column, with_point
 
-MARKERS = frozenset(("", "NA", "N/A", "n/a", "NULL", "null", "None", "NaN", "nan", "\\N", "-", "."))
+MARKERS = frozenset(
+    ("", "NA", "N/A", "n/a", "#N/A", "<NA>", "NULL", "null", "(null)", "None", "NaN", "nan", "NaT", "\\N", "-", ".")
+)
 """What other programs write for a null; a column that is otherwise of one type gets a hint about --null."""
 
 REMEMBERED = 5_000

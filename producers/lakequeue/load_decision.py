@@ -183,9 +183,16 @@ def _resumed(
             "was made anew. Nothing was sent; --again loads all of them"
         )
     if table is not None and table.rows:
-        found = sources.present(plan, unknown) if unknown else set()
+        # Of a load that is done, what is not in the table any more was deleted.
+        found = set(unknown) if known.state == "done" or not unknown else sources.present(plan, unknown)
         decision.leave_out(found)
         decision.lines += _lacking(load, plan, states, found, table.rows)
+        again = plan.rows_of(decision.send)
+        if known.state == "sent" and again:
+            decision.lines.append(
+                f"{counted(again, 'row')} of this load are not in {load.table}, and what became of their jobs is not "
+                "known any more: they are sent again, and so are rows that somebody deleted"
+            )
     elif table is not None and table.rows is None and known.state == "done":
         decision.leave_out(unknown)
     elif unknown and (table is None or table.rows is None) and not _never_sent(known, states):
@@ -279,9 +286,13 @@ def _told(load: Load, known: Loaded, found: Comparison, decision: Decision) -> s
         return f"{_loaded(load, known)} with {missing} more; what this file lacks stays as it is"
     place = f", in the place of {counted(len(decision.gone), 'job')} that failed" if decision.gone else ""
     return (
-        f"{_loaded(load, known)} with other content: {counted(same, 'row')} are the same and are left out, "
-        f"{counted(found.fresh_rows, 'row')} are new{place}"
+        f"{_loaded(load, known)} with other content: {_rows_are(same)} the same and left out, "
+        f"{_rows_are(found.fresh_rows)} new{place}"
     )
+
+
+def _rows_are(many: int) -> str:
+    return f"{counted(many, 'row')} {'is' if many == 1 else 'are'}"
 
 
 def _overlap(load: Load, known: Loaded, held: Sequence[int], states: Sequence[State]) -> str:

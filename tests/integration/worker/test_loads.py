@@ -122,7 +122,7 @@ def test_a_bad_row_that_is_mended_is_loaded_with_its_job_and_no_other_row_is_twi
     given[34][1] = "c35"
     write(path, given)
     mended = load(path, "--wait", "--no-create")
-    assert "85 rows are the same and are left out, 10 rows are new, in the place of 1 job that failed" in mended.stderr
+    assert "85 rows are the same and left out, 10 rows are new, in the place of 1 job that failed" in mended.stderr
     assert "10 jobs succeeded, 0 failed" in mended.stderr
     assert ids(system, table) == once((1, 95))
     assert not list(system.queue.dead_letters.list(table=table).letters)
@@ -171,10 +171,29 @@ def test_rows_that_were_deleted_are_not_loaded_again_unless_asked_for(
     assert "0 new, 3 known already" in known
     assert "15 rows of this load are not in" in known
     forget_results(system, table)
+    forgotten = load(path, "--wait").stderr
+    assert "0 new, 3 known already" in forgotten
+    assert "15 rows of this load are not in" in forgotten
+    assert ids(system, table) == once((16, 25))
     sql(system.warehouse, f"DELETE FROM {table} WHERE id > 15")
     refused = load(path, code=1)
     assert "none of its rows are in" in refused.stderr
     load(path, "--again", "--wait")
+    assert ids(system, table) == once((1, 25))
+
+
+def test_rows_of_jobs_whose_outcome_nobody_waited_for_are_sent_again_with_a_line_that_says_so(
+    system: System, load: Load, table: str, tmp_path: Path
+) -> None:
+    path = write(tmp_path / "orders.csv", rows(1, 25))
+    for job in re.findall(r"lakequeue status (\S+)1$", load(path).stderr, re.MULTILINE):
+        for first in ("01", "11", "21"):
+            system.queue.job(job[:-1] + first).result(timeout=30)
+    sql(system.warehouse, f"DELETE FROM {table} WHERE id <= 10")
+    forget_results(system, table)
+    again = load(path, "--wait").stderr
+    assert "10 rows of this load are not in" in again
+    assert "they are sent again" in again
     assert ids(system, table) == once((1, 25))
 
 
@@ -205,7 +224,7 @@ def test_of_a_file_that_has_grown_the_new_rows_are_loaded(
     for last in (26, 44):
         write(path, rows(1, last))
         grown = load(path, "--wait")
-        assert "are the same and are left out" in grown.stderr
+        assert "are the same and left out" in grown.stderr
         assert ids(system, table) == once((1, last))
     forget_results(system, table)
     assert "0 new" in load(path).stderr

@@ -209,6 +209,15 @@ def test_a_column_of_numbers_but_for_another_null_says_so(csv_file: Write) -> No
     assert [row["c"] for row in rows] == [1, None, 2, None]
 
 
+@pytest.mark.parametrize("null", ["NaT", "<NA>", "#N/A", "(null)"])
+def test_what_pandas_excel_and_databases_write_for_a_null_is_named(csv_file: Write, null: str) -> None:
+    file = csv_file(column_of("2024-01-01 10:00:00", null))
+    assert (
+        f"TIMESTAMP_NTZ but for {null!r}; if that means null: --null "
+        in surveyed(file, target(file))[0].columns[0].note
+    )
+
+
 def test_what_is_no_null_is_empty_text(csv_file: Write) -> None:
     file = csv_file(column_of("", "NA", "x"))
     assert [row["c"] for row in sent_rows(file, target(file, nulls=("NA",)))] == ["", None, "x"]
