@@ -23,11 +23,14 @@ FOREIGN_QUEUE = "celery"
 
 
 def configuration() -> dict[str, Any]:
-    """Celery's settings, from the environment.
+    """Celery's settings, from the environment; a variable that cannot be used ends the process with one line.
 
     The timeouts make a half-open connection an error within seconds; by default it hangs for minutes.
     """
-    settings = Settings.from_env()
+    try:
+        settings = Settings.from_env()
+    except ValueError as exc:
+        sys.exit(f"lakequeue: {exc}: correct the variable")
     address = RedisAddress.parse(settings.redis_url)
     return {
         "broker_url": address.celery_url(),

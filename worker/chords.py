@@ -125,7 +125,8 @@ def _joined(backend: Any, keys: Sequence[Any], body: Mapping[str, Any], most_byt
         for part in _one_by_one(backend.client, results):
             backend._unpack_chord_result(part, backend.decode)
         if takes_result(body):
-            raise ChordError(f"the results to hand on are {size:,} bytes and a message holds {most_bytes:,}")
+            told = f"the results to hand on are {size:,} bytes and a message holds {most_bytes:,}"
+            raise ChordError(f"{told}: read less, or take none of it: an immutable signature, .si(...)")
         return []
     if (complex_header := backend.get(saved)) is not None:
         _, children = backend.decode(complex_header)["result"]

@@ -115,12 +115,19 @@ def describe() -> list[tuple[str, str, str]]:
     return told + [(variable(name), str(getattr(client, name)), what) for name, what in OF_CLIENTS.items()]
 
 
+def _number(kind: type[int] | type[float], text: str, what: str) -> Any:
+    try:
+        return kind(text)
+    except ValueError:
+        raise ValueError(f"expected {what}, not {text[:40]!r}") from None
+
+
 def _read(kind: Any, text: str, limits: Mapping[str, Any]) -> Any:
     match kind:
         case "int":
-            number = int(text)
+            number = _number(int, text, "a whole number")
         case "float":
-            number = float(text)  # type: ignore[assignment]
+            number = _number(float, text, "a number")
         case "bool":
             if text.lower() not in ("true", "false", "1", "0"):
                 raise ValueError("expected true or false")
