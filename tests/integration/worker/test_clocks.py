@@ -64,9 +64,11 @@ def test_a_worker_that_gets_a_table_back_forgets_when_it_meant_to_try_again(
 
         until(lambda: owner().startswith(f"{second.name}@test/"), "the second owns it")
         warehouse.clear_faults()
-        client.hset(keys.waiting(keys.lane_of("write", table)), "until", 0)
         queue.enqueue(job(2, table))
         second.stop()
+        lane = keys.lane_of("write", table)
+        client.hset(keys.waiting(lane), "until", 0)
+        client.zadd(keys.next_turns("w", keys.partition_of(table)), {lane: 0}, xx=True)
         until(lambda: owner().startswith(f"{first.name}@test/"), "the first owns it again")
     handles = [queue.job(str(job(i, table)["id"])) for i in (1, 2)]
     assert [handle.result(timeout=20).count for handle in handles] == [1, 1]
