@@ -173,6 +173,6 @@ def test_a_setting_that_cannot_be_used_is_named_at_start(
     )
     assert done.returncode != 0
     last = done.stderr.strip().splitlines()[-1]
-    assert last.startswith(f"ValueError: {name}: ")
+    assert last.startswith(f"lakequeue: {name}: ")
     assert "expected" in last
     assert found_in(done.stderr + done.stdout) == []
