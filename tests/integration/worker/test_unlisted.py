@@ -74,7 +74,7 @@ def test_jobs_whose_statements_all_fail_so_for_a_while_all_succeed_after_it(
 
         def waits() -> bool:
             status = handles[0].status()
-            seen.append(status.detail.get("error"))
+            seen.append((status.detail or {}).get("error"))
             return status.state == "RETRY"
 
         until(waits, "its failure is seen")
