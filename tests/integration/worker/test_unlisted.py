@@ -207,7 +207,7 @@ def test_a_statement_that_alone_is_refused_with_a_403_holds_up_no_other_table(
         queue.enqueue(job(0, table)).result(timeout=30)
     warehouse.fault({"on": "ExecuteStatement", "match": "^INSERT.*`events`", "action": "status", "status": 403})
     refused = queue.enqueue(job(1))
-    until(lambda: refused.status().detail.get("error") == "STATEMENT_UNAUTHENTICATED", "it waits")
+    until(lambda: (refused.status().detail or {}).get("error") == "STATEMENT_UNAUTHENTICATED", "it waits")
     for i in range(1, 20):
         assert queue.enqueue(job(i, "shop.sales.other")).result(timeout=5).count == 1
     until(lambda: queue.operations.table(TABLE).paused_by == "STATEMENT_UNAUTHENTICATED", "its table is paused")
